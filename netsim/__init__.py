@@ -1,0 +1,1 @@
+"""netsim: ask a network's firewalls a question and get a proof."""

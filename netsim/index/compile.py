@@ -1,0 +1,308 @@
+"""Rules as diagrams: conditions become sets, effects become transformations.
+
+A condition compiles to two sets, the packets for which it *surely* holds and those for which it
+*possibly* does. A pure unmodelled condition is a variable of the diagram (both sets are the same one);
+an impure one surely holds nowhere and possibly everywhere. Later fragments on the nft back end may match
+any port test, since Linux 6.18 reads their payload as ports.
+
+Effects compile to alternatives: (where, transformation), None for a dropped packet. Alternatives that
+overlap are somebody else's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from netsim.rules.journey import HAS_ENTRY, PORT_FIELDS
+from netsim.rules.model import (
+    Adjust,
+    AnyOf,
+    Bits,
+    Condition,
+    Deferred,
+    Effect,
+    In,
+    Nat,
+    NatKind,
+    Netmap,
+    Rule,
+    RuleSet,
+    SetBits,
+    SetField,
+    Unmodelled,
+    Untrack,
+    flat,
+)
+from netsim.rules.model import Pool as NatPool
+from netsim.space import transform
+from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE
+from netsim.space.fields import (
+    ADDRESS_FIELDS,
+    FIELDS,
+    PORT_PROTOCOLS,
+    VARIABLES,
+    CtStatus,
+    Range,
+    State,
+    complement_ranges,
+    interface_value,
+    merge_ranges,
+)
+from netsim.space.packets import POOL, applies_node, bits_node, condition_node, field_node
+from netsim.space.transform import IDENTITY, Transformation
+
+Bounds = tuple[int, int]
+"""The diagrams of where something surely and possibly holds."""
+
+Alternative = tuple[int, Transformation | None]
+"""Where a transformation happens, and which; None: the packet is dropped."""
+
+
+def entry_node() -> int:
+    """The packets that have a connection tracking entry."""
+    return field_node(FIELDS["state"], merge_ranges([(int(s), int(s)) for s in HAS_ENTRY]))
+
+
+def pure_texts(rules: RuleSet) -> tuple[str, ...]:
+    """The texts of the pure unmodelled and the deferred conditions, in the order of the rules."""
+    texts: dict[str, None] = {}
+    for rule in rules.rules():
+        for condition in flat(rule.conditions):
+            if isinstance(condition, Deferred) or (
+                isinstance(condition, Unmodelled) and condition.pure
+            ):
+                texts.setdefault(condition.text)
+    return tuple(texts)
+
+
+class Compiler:
+    """Compiles the rules of one rule set; equal conditions compile once.
+
+    `first_variable`: the position of this rule set's first unmodelled variable. Those that no longer
+    fit are treated as impure, which is less exact and never wrong.
+    """
+
+    def __init__(self, rules: RuleSet, *, first_variable: int = 0) -> None:
+        self.rules = rules
+        self.variables: dict[str, int] = {}
+        levels = FIELDS["variables"].levels
+        for offset, text in enumerate(pure_texts(rules)):
+            if first_variable + offset < VARIABLES:
+                self.variables[text] = levels[first_variable + offset]
+        self._bounds: dict[Condition, Bounds] = {}
+
+    @cached_property
+    def _payload_ports(self) -> int:
+        later = bits_node(FIELDS["fragment"], 1, 1)
+        ported = field_node(FIELDS["protocol"], merge_ranges([(p, p) for p in (1, 58, *PORT_PROTOCOLS)]))
+        return POOL.apply(AND, later, ported)
+
+    def rule_bounds(self, rule: Rule) -> Bounds:
+        """Where every condition of a rule surely and possibly holds; no conditions: everywhere."""
+        return self._all(rule.conditions)
+
+    def _all(self, conditions: Iterable[Condition]) -> Bounds:
+        sure = possible = TRUE
+        for condition in conditions:
+            more_sure, more_possible = self.bounds(condition)
+            same = sure == possible and more_sure == more_possible
+            possible = POOL.apply(AND, possible, more_possible)
+            sure = possible if same else POOL.apply(AND, sure, more_sure)
+        return sure, possible
+
+    def bounds(self, condition: Condition) -> Bounds:
+        """Where one condition surely and possibly holds."""
+        found = self._bounds.get(condition)
+        if found is None:
+            found = self._bounds[condition] = self._condition(condition)
+        return found
+
+    def _condition(self, condition: Condition) -> Bounds:
+        match condition:
+            case In(field, ranges):
+                node = condition_node(field, ranges)
+                return node, self._fragments(field, node, empty=not ranges)
+            case Bits(field, care, value, negated):
+                applies = applies_node(field)
+                if field == "ctmark":
+                    applies = POOL.apply(AND, applies, entry_node())
+                equal = bits_node(FIELDS[field], care, value)
+                node = POOL.apply(LESS if negated else AND, applies, equal)
+                constant = bool(value & ~care) or not care
+                return node, self._fragments(field, node, empty=constant)
+            case AnyOf(alternatives, negated):
+                sures, possibles = [], []
+                for alternative in alternatives:
+                    sure, possible = self._all(alternative)
+                    sures.append(sure)
+                    possibles.append(possible)
+                sure, possible = POOL.fold(OR, sures), POOL.fold(OR, possibles)
+                return (POOL.negate(possible), POOL.negate(sure)) if negated else (sure, possible)
+            case Unmodelled(text, pure, negated):
+                return self._variable(text, negated) if pure else (FALSE, TRUE)
+            case Deferred(_, _, text, negated):
+                return self._variable(text, negated)
+
+    def _fragments(self, field: str, node: int, *, empty: bool) -> int:
+        if self.rules.backend == "nft" and field in PORT_FIELDS and not empty:
+            return POOL.apply(OR, node, self._payload_ports)
+        return node
+
+    def _variable(self, text: str, negated: bool) -> Bounds:
+        level = self.variables.get(text)
+        if level is None:
+            return FALSE, TRUE
+        node = POOL.interval(level, ((0, 0),) if negated else ((1, 1),))
+        return node, node
+
+    # Effects
+
+    def effects(self, rule: Rule, nat: bool) -> list[Alternative]:
+        """What a rule's effects may do, in order; `nat`: the rule stands in a NAT chain."""
+        ways: list[Alternative] = [(TRUE, IDENTITY)]
+        for effect in rule.effects:
+            if isinstance(effect, Nat | Netmap) and not nat:
+                continue
+            later = self._effect(effect, rule)
+            combined: list[Alternative] = []
+            for where, first in ways:
+                if first is None:
+                    combined.append((where, None))
+                    continue
+                for there, second in later:
+                    node = POOL.apply(AND, where, first.preimage(POOL, there))
+                    if node:
+                        combined.append((node, None if second is None else first.then(second)))
+            ways = combined
+        return ways
+
+    def _effect(self, effect: Effect, rule: Rule) -> list[Alternative]:
+        match effect:
+            case SetBits(field, keep, value, source, mask, needs_entry):
+                change = transform.bits(field, keep, value, source, mask)
+                if not needs_entry:
+                    return [(TRUE, change)]
+                entry = entry_node()
+                return [(entry, change), (POOL.negate(entry), IDENTITY)]
+            case SetField(field, keep, value):
+                top = FIELDS[field].maximum
+                return [(TRUE, transform.table(field, [(v & keep) ^ value for v in range(top + 1)]))]
+            case Adjust(field, delta):
+                top = FIELDS[field].maximum
+                table = [min(max(v + delta, 0), top) for v in range(top + 1)]
+                return [(TRUE, transform.table(field, table))]
+            case Untrack():
+                return [(TRUE, transform.constant("state", int(State.UNTRACKED)))]
+            case Netmap():
+                return self._netmap(effect, rule)
+            case Nat():
+                return self._nat(effect)
+
+    def _netmap(self, effect: Netmap, rule: Rule) -> list[Alternative]:
+        side = "src" if effect.kind is NatKind.SOURCE else "dst"
+        field = ADDRESS_FIELDS[side, effect.family]
+        everything = ((0, FIELDS[field].maximum),)
+        ranges = next(
+            (c.ranges for c in rule.conditions if isinstance(c, In) and c.field == field), everything
+        )
+        change = transform.network(field, effect.network, effect.prefix, ranges)
+        if change is None:
+            return open_choice((field,))
+        # Where the address is in the target network already, nothing changes.
+        host = (1 << (effect.family.bits - effect.prefix)) - 1
+        same = condition_node(field, ((effect.network, effect.network | host),))
+        bit = CtStatus.SNAT if effect.kind is NatKind.SOURCE else CtStatus.DNAT
+        noted = transform.bits("ct_status", ~bit & 0x3F, bit)
+        return [(POOL.negate(same), change.then(noted)), (same, change)]
+
+    def _nat(self, nat: Nat) -> list[Alternative]:
+        side = "src" if nat.kind is NatKind.SOURCE else "dst"
+        field, port = ADDRESS_FIELDS[side, nat.family], side[0] + "port"
+        if nat.deferred:
+            ways = open_choice((field,))
+            if nat.pools and nat.pools[0].ports:
+                change = transform.choice(port, (nat.pools[0].ports,))
+                assert change is not None
+                ways = [(w, t.then(change)) for w, t in ways if t is not None]
+            return [*ways, (TRUE, None)]
+        interface = "oif" if nat.kind is NatKind.SOURCE else "iif"
+        ways = []
+        rest = TRUE
+        for pool in nat.pools:
+            where = rest
+            if pool.interface:
+                value = interface_value(pool.interface)
+                where = POOL.apply(AND, rest, condition_node(interface, ((value, value),)))
+            rest = POOL.apply(LESS, rest, where)
+            if pool.missing:
+                ways.append((where, None))
+            elif where:
+                ways += self._pool(pool, nat.kind, field, port, where)
+        return [*ways, (rest, None)] if rest else ways
+
+    def _pool(self, pool: NatPool, kind: NatKind, field: str, port: str, where: int) -> list[Alternative]:
+        """Addresses and ports that are in their range already stay, as Linux keeps them."""
+        ways: list[tuple[int, Transformation, bool]] = [(where, IDENTITY, False)]
+        if pool.addresses is not None:
+            ways = _split(ways, field, pool.addresses, keep=kind is NatKind.SOURCE and not pool.random)
+        if pool.ports is not None:
+            ways = _split(ways, port, pool.ports, keep=not pool.random)
+        elif pool.random:
+            ways = _split(ways, port, (0, 65535), keep=False)
+        bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
+        noted = transform.bits("ct_status", ~bit & 0x3F, bit)
+        return [(node, change.then(noted) if different else change) for node, change, different in ways]
+
+
+def _split(
+    ways: list[tuple[int, Transformation, bool]], field: str, target: Range, *, keep: bool
+) -> list[tuple[int, Transformation, bool]]:
+    """Each way, with `field` moved into `target`: (where, transformation, whether something changes)."""
+    single = target[0] == target[1]
+    inside = condition_node(field, (target,))
+    outside = condition_node(field, complement_ranges((target,), FIELDS[field].maximum))
+    absent = POOL.negate(applies_node(field))
+    change = transform.choice(field, (target,))
+    assert change is not None, "the parser keeps IPv6 ranges within one /64 or whole /64s"
+    result: list[tuple[int, Transformation, bool]] = []
+    for node, before, different in ways:
+        parts = (
+            (absent, IDENTITY, False),
+            (inside, IDENTITY if keep or single else change, not (keep or single)),
+            (outside, change, True),
+        )
+        for where, after, moved in parts:
+            there = POOL.apply(AND, node, where)
+            if there:
+                result.append((there, before.then(after), different or moved))
+    return result
+
+
+def open_choice(fields: Iterable[str]) -> list[Alternative]:
+    """The fields may take any value."""
+    maps: dict[int, transform.LevelMap] = {}
+    for name in fields:
+        for level in FIELDS[name].levels:
+            maps[level] = transform.Choice(((0, POOL.maxima[level]),))
+    return [(TRUE, Transformation.of(maps))]
+
+
+_STAYS = {"iif", "oif", "state", "direction", "family", "protocol", "fragment", "variables"}
+
+
+def opened() -> Transformation:
+    """What an unmodelled target may have done to a packet that goes on."""
+    change = open_choice(name for name in FIELDS if name not in _STAYS)[0][1]
+    assert change is not None
+    return change
+
+
+def variables_of(rules: Mapping[str, RuleSet]) -> dict[str, int]:
+    """The first variable of each device's rule set, one behind the other."""
+    offsets: dict[str, int] = {}
+    start = 0
+    for name, ruleset in rules.items():
+        offsets[name] = start
+        start += len(pure_texts(ruleset))
+    return offsets

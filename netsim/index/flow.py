@@ -1,0 +1,404 @@
+"""Sets of packets through the chains of a device: pieces on their way, and the rules that decide them.
+
+A *piece* is a set in the sender's header and the transformation so far; a chain is asked by pulling its
+function back through that transformation, so every answer is in the sender's header. Pieces may
+overlap where something is undecided; a piece is `sure` if each of its packets takes this way and no
+other. The joint outcomes of a packet are the union over the pieces that hold it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from netsim.index.function import Functions, call_order
+from netsim.rules.evaluate import LOOPBACK, nat_kind
+from netsim.rules.journey import Addresses, uses_tracking
+from netsim.rules.model import (
+    CONNTRACK_PRIORITY,
+    ActionKind,
+    Chain,
+    NatKind,
+    Outcome,
+    Point,
+    Rule,
+    RuleSet,
+    Verdict,
+)
+from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Const
+from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, NO_MAC, Family, State
+from netsim.space.packets import (
+    POOL,
+    VARIABLE_LEVELS,
+    bits_node,
+    condition_node,
+    field_node,
+)
+from netsim.space.transform import IDENTITY, Transformation, constant
+
+ACCEPT, DROP, REJECT = int(Outcome.ACCEPT), int(Outcome.DROP), int(Outcome.REJECT)
+ANY = ACCEPT | DROP | REJECT
+RETURN = int(Outcome.RETURN)
+
+
+@attrs.frozen(slots=True)
+class Piece:
+    """A set in the sender's header (a diagram), what has happened to it, and whether that is certain.
+
+    `done`: the translations this device has made.
+    """
+
+    packets: int
+    change: Transformation = IDENTITY
+    sure: bool = True
+    done: frozenset[NatKind] = frozenset()
+
+
+@attrs.frozen(slots=True)
+class Blocked:
+    """Packets that go no further: `mask` says dropped, rejected or one of both; `sure` that all are."""
+
+    packets: int
+    mask: int
+    sure: bool
+
+
+@attrs.frozen(slots=True)
+class Passage:
+    """What became of pieces at some chains."""
+
+    out: tuple[Piece, ...]
+    blocked: tuple[Blocked, ...] = ()
+
+
+@attrs.frozen(slots=True)
+class Decision:
+    """What a rule, or a policy (`rule` None), does with part of the packets asked about.
+
+    `sure` and `maybe` are disjoint diagrams in the sender's header. `verdict` None: an unmodelled target.
+    `trail` is one way of jumps to the rule.
+    """
+
+    chain: Chain
+    rule: Rule | None
+    verdict: Verdict | None
+    sure: int
+    maybe: int
+    trail: tuple[Rule, ...] = ()
+
+
+_SEES_NO_OIF = constant("oif", ABSENT)
+_SEES_NO_ENTRY = constant("state", int(State.INVALID))
+_STATE = FIELDS["state"].level
+_ENDS = {
+    ActionKind.ACCEPT: Verdict.ACCEPT,
+    ActionKind.DROP: Verdict.DROP,
+    ActionKind.REJECT: Verdict.REJECT,
+    ActionKind.UNMODELLED: None,
+}
+
+
+def merged(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
+    """Pieces with one transformation and certainty joined; empty ones vanish."""
+    found: dict[tuple[Transformation, bool, frozenset[NatKind]], int] = {}
+    for piece in pieces:
+        if piece.packets:
+            key = (piece.change, piece.sure, piece.done)
+            found[key] = POOL.apply(OR, found.get(key, FALSE), piece.packets)
+    return tuple(Piece(node, *key) for key, node in found.items())
+
+
+def first_packets() -> int:
+    """The packets that NAT chains are asked about: new ones, and related ones but ICMP errors."""
+    new = field_node(FIELDS["state"], ((State.NEW, State.NEW),))
+    related = field_node(FIELDS["state"], ((State.RELATED, State.RELATED),))
+    errors = field_node(FIELDS["protocol"], ((1, 1), (58, 58)))
+    return POOL.apply(OR, new, POOL.apply(LESS, related, errors))
+
+
+def _context(chain: Chain, change: Transformation) -> Transformation:
+    """From the sender's header to what a base chain sees: no entry before tracking, no way out yet."""
+    hook = chain.hook
+    assert hook is not None
+    if hook.point in (Point.PREROUTING, Point.OUTPUT) and hook.priority < CONNTRACK_PRIORITY:
+        if change.level_map(_STATE) != Const(int(State.UNTRACKED)):
+            change = change.then(_SEES_NO_ENTRY)
+    if hook.point in (Point.PREROUTING, Point.INPUT):
+        change = change.then(_SEES_NO_OIF)
+    return change
+
+
+def _translates(change: Transformation, kind: NatKind) -> bool:
+    side = "src" if kind is NatKind.SOURCE else "dst"
+    names = [ADDRESS_FIELDS[side, f] for f in Family] + [side[0] + "port"]
+    levels = {level for name in names for level in FIELDS[name].levels}
+    return any(level in levels for level, _ in change.maps)
+
+
+class Flow:
+    """Asks the chains of one rule set about sets of packets."""
+
+    def __init__(self, rules: RuleSet, functions: Functions, addresses: Addresses) -> None:
+        self.rules = rules
+        self.functions = functions
+        self.addresses = addresses
+        self._tracks = uses_tracking(rules)
+
+    def at(self, point: Point, pieces: Iterable[Piece]) -> Passage:
+        """What the base chains of one hook point do with pieces, one chain after the other."""
+        current = tuple(pieces)
+        blocked: list[Blocked] = []
+        for chain in self.rules.base_chains(point):
+            asked, beside = self.asked(chain, current)
+            passage = self._through(chain, asked)
+            blocked += passage.blocked
+            current = merged((*passage.out, *beside))
+        return Passage(current, tuple(blocked))
+
+    def asked(self, chain: Chain, pieces: Iterable[Piece]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+        """The pieces that a base chain sees, and those that pass it by (NAT chains)."""
+        hook = chain.hook
+        assert hook is not None
+        if not hook.nat:
+            return merged(pieces), ()
+        seen, beside = [], []
+        for piece in pieces:
+            if nat_kind(hook.point) in piece.done:
+                beside.append(piece)
+                continue
+            first = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, first_packets(), OR))
+            seen.append(attrs.evolve(piece, packets=first))
+            beside.append(attrs.evolve(piece, packets=POOL.apply(LESS, piece.packets, first)))
+        return merged(seen), merged(beside)
+
+    def _through(self, chain: Chain, pieces: Iterable[Piece]) -> Passage:
+        function = self.functions.base(chain.name)
+        kind = nat_kind(chain.hook.point) if chain.hook is not None and chain.hook.nat else None
+        out: list[Piece] = []
+        blocked: list[Blocked] = []
+        for piece in pieces:
+            context = _context(chain, piece.change)
+            parts: dict[Transformation, int] = {}
+            for change, node in function.items():
+                here = POOL.apply(WITHIN, piece.packets, context.preimage(POOL, node, UNION))
+                if here:
+                    parts[change] = here
+            total = POOL.fold(UNION, list(parts.values()))
+            certain = POOL.where(total, lambda t: t == ACCEPT)
+            certain = POOL.apply(LESS, certain, _overlap(parts))
+            for change, node in parts.items():
+                accepted = POOL.where(node, lambda t: bool(t & ACCEPT))
+                one = POOL.apply(AND, accepted, certain)
+                done = piece.done
+                if kind is not None and _translates(change, kind):
+                    done = done | {kind}
+                after = piece.change.then(change)
+                out.append(Piece(one, after, piece.sure, done))
+                out.append(Piece(POOL.apply(LESS, accepted, one), after, False, done))
+            for mask in set(range(32)) - {0, ACCEPT}:
+                if mask & (DROP | REJECT):
+                    node = POOL.where(total, lambda t, m=mask: t == m)  # type: ignore[misc]
+                    if node:
+                        sure = piece.sure and not mask & ACCEPT
+                        blocked.append(Blocked(node, mask & (DROP | REJECT), sure))
+        return Passage(merged(out), tuple(blocked))
+
+    # A whole journey
+
+    def outcomes(self, packets: int, hook: Point) -> int:
+        """The outcome masks (ACCEPT, DROP, REJECT) of a set for a whole journey, 0 outside the set.
+
+        A function of the packet as it arrives at the device; unmodelled variables are quantified away:
+        a packet whose verdict depends on one has several outcomes.
+        """
+        if self.rules.family is not None:
+            mine = field_node(FIELDS["family"], ((self.rules.family, self.rules.family),))
+            other = POOL.apply(WITHIN, POOL.apply(LESS, packets, mine), ACCEPT)
+            packets = POOL.apply(AND, packets, mine)
+        else:
+            other = FALSE
+        if self._tracks:  # reassembled before any chain: a lone later fragment is nobody's question
+            later = bits_node(FIELDS["fragment"], 1, 1)
+            fragments = POOL.apply(WITHIN, POOL.apply(AND, packets, later), ANY)
+            other = POOL.apply(UNION, other, fragments)
+            packets = POOL.apply(LESS, packets, later)
+        change = IDENTITY
+        if hook is Point.OUTPUT:
+            change = constant("iif", ABSENT).then(constant("mac", NO_MAC))
+        passage = self.at(Point.OUTPUT if hook is Point.OUTPUT else Point.PREROUTING, [Piece(packets, change)])
+        blocked = list(passage.blocked)
+        leaving: list[Piece] = []
+        for point, pieces in self._routed(passage.out, hook).items():
+            arrived = self.at(point, pieces) if point is not Point.OUTPUT else Passage(pieces)
+            blocked += arrived.blocked
+            if point is not Point.INPUT:
+                arrived = self.at(Point.POSTROUTING, arrived.out)
+                blocked += arrived.blocked
+            leaving += arrived.out
+        result = other
+        for end in blocked:
+            result = POOL.apply(UNION, result, POOL.apply(WITHIN, end.packets, end.mask))
+        for piece in leaving:
+            result = POOL.apply(UNION, result, POOL.apply(WITHIN, piece.packets, ACCEPT))
+        return POOL.quantify(result, VARIABLE_LEVELS, UNION)
+
+    def _routed(self, pieces: Iterable[Piece], hook: Point) -> dict[Point, tuple[Piece, ...]]:
+        """Pieces by the hook to which routing sends them, after destination NAT."""
+        result: dict[Point, list[Piece]] = {hook: []}
+        for piece in pieces:
+            if NatKind.DESTINATION not in piece.done or not self.addresses.known:
+                result[hook].append(piece)
+                continue
+            own = self.own_addresses("dst")
+            here = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, own, OR))
+            there = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, POOL.negate(own), OR))
+            both = POOL.apply(AND, here, there)
+            for part, local in ((here, True), (there, False)):
+                for node, sure in ((POOL.apply(LESS, part, both), piece.sure), (both if part else FALSE, False)):
+                    change, point = piece.change, hook
+                    if hook is Point.OUTPUT:
+                        change = change.then(constant("oif", LOOPBACK)) if local else change
+                    else:
+                        point = Point.INPUT if local else Point.FORWARD
+                    result.setdefault(point, []).append(attrs.evolve(piece, packets=node, change=change, sure=sure))
+        return {point: merged(found) for point, found in result.items()}
+
+    def own_addresses(self, side: str) -> int:
+        """The packets whose `"src"` or `"dst"` is an address of the device."""
+        parts = [condition_node(ADDRESS_FIELDS[side, f], ranges) for f, ranges in self.addresses.ranges]
+        return POOL.fold(OR, parts)
+
+    # Which rules decide
+
+    def decisions(self, point: Point, pieces: Iterable[Piece]) -> list[Decision]:
+        """The rules and policies of a hook point that decide pieces, chain by chain, rule by rule.
+
+        Terminal rules only (accept, drop, reject, unmodelled targets), each with what reaches it.
+        """
+        found: list[Decision] = []
+        current = tuple(pieces)
+        for chain in self.rules.base_chains(point):
+            asked, beside = self.asked(chain, current)
+            found += self._decided(chain, asked)
+            current = merged((*self._through(chain, asked).out, *beside))
+        return found
+
+    def _decided(self, base: Chain, pieces: tuple[Piece, ...]) -> list[Decision]:
+        found: list[Decision] = []
+        waiting: dict[str, list[Piece]] = {
+            base.name: [attrs.evolve(p, change=_context(base, p.change)) for p in pieces]
+        }
+        trails: dict[str, tuple[Rule, ...]] = {base.name: ()}
+        for name in reversed(call_order(self.rules, (base.name,))):
+            live = merged(waiting.get(name, ()))
+            if live:
+                self._walk(self.rules.chains[name], live, waiting, trails, found)
+        policy = base.policy
+        if policy is not None and pieces:
+            sure = maybe = FALSE
+            function = self.functions.of(base.name)
+            for piece in pieces:
+                context = _context(base, piece.change)
+                nodes = [context.preimage(POOL, node, UNION) for node in function.values()]
+                total = POOL.apply(WITHIN, piece.packets, POOL.fold(UNION, nodes))
+                ends = POOL.where(total, lambda t: bool(t & RETURN))
+                certain = POOL.where(total, lambda t: t == RETURN) if piece.sure else FALSE
+                sure = POOL.apply(OR, sure, certain)
+                maybe = POOL.apply(OR, maybe, POOL.apply(LESS, ends, certain))
+            if sure or maybe:
+                found.append(Decision(base, None, _ENDS[policy.kind], sure, POOL.apply(LESS, maybe, sure)))
+        return found
+
+    def _walk(
+        self,
+        chain: Chain,
+        live: tuple[Piece, ...],
+        waiting: dict[str, list[Piece]],
+        trails: dict[str, tuple[Rule, ...]],
+        found: list[Decision],
+    ) -> None:
+        """The rules of one chain in order, on what reaches its head."""
+        nat = self.functions.is_nat(chain.name)
+        compiler = self.functions.compiler
+        for rule in chain.rules:
+            if not live:
+                return
+            kind = rule.action.kind
+            if kind is ActionKind.CONTINUE and not rule.effects:
+                continue
+            sure_node, possible_node = compiler.rule_bounds(rule)
+            rest: list[Piece] = []
+            hits: list[Piece] = []
+            for piece in live:
+                possible = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, possible_node, OR))
+                if not possible:
+                    rest.append(piece)
+                    continue
+                sure = POOL.apply(AND, possible, piece.change.preimage(POOL, sure_node, AND))
+                hits.append(attrs.evolve(piece, packets=sure))
+                hits.append(attrs.evolve(piece, packets=POOL.apply(LESS, possible, sure), sure=False))
+                rest.append(attrs.evolve(piece, packets=POOL.apply(LESS, piece.packets, possible)))
+                rest.append(attrs.evolve(piece, packets=POOL.apply(LESS, possible, sure), sure=False))
+            hits = list(merged(hits))
+            if hits and kind in _ENDS:
+                sure = POOL.fold(OR, [p.packets for p in hits if p.sure])
+                maybe = POOL.fold(OR, [p.packets for p in hits if not p.sure])
+                maybe = POOL.apply(LESS, maybe, sure)
+                found.append(Decision(chain, rule, _ENDS[kind], sure, maybe, trails[chain.name]))
+            elif hits and kind in (ActionKind.JUMP, ActionKind.GOTO):
+                waiting.setdefault(rule.action.chain, []).extend(hits)
+                trails.setdefault(rule.action.chain, (*trails[chain.name], rule))
+                if kind is ActionKind.JUMP:
+                    rest += self._returned(rule.action.chain, hits)
+            elif hits and kind is ActionKind.CONTINUE:
+                rest += self._changed(compiler.effects(rule, nat), hits)
+            if kind is ActionKind.UNMODELLED:
+                rest += [attrs.evolve(p, sure=False) for p in hits]
+            live = merged(rest)
+
+    def _returned(self, callee: str, hits: Sequence[Piece]) -> list[Piece]:
+        """What comes back from a jump."""
+        result: list[Piece] = []
+        function = self.functions.of(callee)
+        for piece in hits:
+            parts = {
+                change: POOL.apply(WITHIN, piece.packets, piece.change.preimage(POOL, node, UNION))
+                for change, node in function.items()
+            }
+            total = POOL.fold(UNION, list(parts.values()))
+            certain = POOL.apply(LESS, POOL.where(total, lambda t: t == RETURN), _overlap(parts))
+            for change, node in parts.items():
+                back = POOL.where(node, lambda t: bool(t & RETURN))
+                sure = POOL.apply(AND, back, certain)
+                after = piece.change.then(change)
+                result.append(attrs.evolve(piece, packets=sure, change=after))
+                result.append(
+                    attrs.evolve(piece, packets=POOL.apply(LESS, back, sure), change=after, sure=False)
+                )
+        return result
+
+    @staticmethod
+    def _changed(ways: list[tuple[int, Transformation | None]], hits: Sequence[Piece]) -> list[Piece]:
+        result: list[Piece] = []
+        for piece in hits:
+            for where, change in ways:
+                node = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, where, OR))
+                if node and change is not None:
+                    result.append(attrs.evolve(piece, packets=node, change=piece.change.then(change)))
+        return result
+
+
+def _overlap(parts: dict[Transformation, int]) -> int:
+    """Where more than one transformation is possible."""
+    once = twice = FALSE
+    if len(parts) < 2:
+        return FALSE
+    for node in parts.values():
+        here = POOL.where(node, bool)
+        twice = POOL.apply(OR, twice, POOL.apply(AND, once, here))
+        once = POOL.apply(OR, once, here)
+    return twice
+
+
+__all__ = ["Blocked", "Decision", "Flow", "Passage", "Piece", "first_packets", "merged"]

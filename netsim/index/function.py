@@ -1,0 +1,220 @@
+"""Chains as functions: a chain compiles once, whatever the number of paths that lead to it.
+
+Theory of operation. The function of a chain maps a packet to outcomes and to the change of the packet
+that comes with them: `{transformation: diagram of outcome masks}`, where a mask of 0 means "not with
+this transformation". Its end, and RETURN, are the outcome RETURN; a base chain turns that into its
+policy. A chain is folded from its last rule to its first:
+
+- a run of rules without effects is one diagram: their outcome diagrams under OVERRIDE, which is
+  associative, as a balanced tree;
+- a rule with effects pulls everything behind it back through its transformation.
+
+A jump is the callee's function with RETURN turned into NEXT; a goto keeps RETURN. Callees compile
+first, from an explicit stack. The cost is linear in chains and rules times the size of the diagrams:
+30 levels of two jumps each are 60 rules, not 2^30 paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from netsim.errors import BudgetExceeded
+from netsim.index.compile import Bounds, Compiler, opened
+from netsim.rules.model import ActionKind, Chain, Outcome, Rule, RuleSet
+from netsim.space.diagram import AND, FALSE, LESS, OUTSIDE, OVERRIDE, TERMINALS, TRUE, UNION, WITHIN
+from netsim.space.packets import POOL
+from netsim.space.transform import IDENTITY, Transformation
+
+Function = dict[Transformation, int]
+"""Transformation -> diagram of outcome masks."""
+
+NEXT, RETURN = int(Outcome.NEXT), int(Outcome.RETURN)
+TRANSFORMATIONS = 512
+"""How many different changes one chain may make before its compilation is given up as unknown."""
+
+_MASK = {
+    ActionKind.ACCEPT: int(Outcome.ACCEPT),
+    ActionKind.DROP: int(Outcome.DROP),
+    ActionKind.REJECT: int(Outcome.REJECT),
+    ActionKind.RETURN: RETURN,
+    ActionKind.CONTINUE: NEXT,
+}
+
+
+def relabelled(find: int, put: int) -> list[int]:
+    """Terminals in which the outcome `find` became `put`."""
+    return [((t & ~find) | put) if t & find else t for t in range(TERMINALS)]
+
+
+_RETURN_TO_NEXT = relabelled(RETURN, NEXT)
+_WITHOUT_NEXT = [t & ~NEXT for t in range(TERMINALS)]
+
+
+def call_order(rules: RuleSet, roots: tuple[str, ...]) -> list[str]:
+    """The chains that can be reached from `roots`, callees before callers. Loops are refused by parsers."""
+    order: list[str] = []
+    state: dict[str, int] = {}
+    stack: list[tuple[str, bool]] = [(name, False) for name in reversed(roots)]
+    while stack:
+        name, done = stack.pop()
+        if done:
+            order.append(name)
+            state[name] = 2
+            continue
+        if name in state:
+            continue
+        state[name] = 1
+        stack.append((name, True))
+        stack += [(callee, False) for callee in callees(rules.chains[name]) if callee not in state]
+    return order
+
+
+def callees(chain: Chain) -> list[str]:
+    """The chains that a chain jumps or goes to."""
+    targets = (r.action.chain for r in chain.rules if r.action.kind in (ActionKind.JUMP, ActionKind.GOTO))
+    return list(dict.fromkeys(targets))
+
+
+class Functions:
+    """The functions of a rule set's chains, compiled on demand and kept."""
+
+    def __init__(self, rules: RuleSet, compiler: Compiler) -> None:
+        self.rules = rules
+        self.compiler = compiler
+        self._functions: dict[str, Function] = {}
+        self._nat_tables = {c.table for c in rules.chains.values() if c.hook is not None and c.hook.nat}
+        self._opened: Transformation | None = None
+
+    def is_nat(self, chain: str) -> bool:
+        """Whether a chain's translations count: it belongs to a table with NAT hooks."""
+        return self.rules.chains[chain].table in self._nat_tables
+
+    def of(self, name: str) -> Function:
+        """The function of a chain, its end being RETURN."""
+        if name not in self._functions:
+            for each in call_order(self.rules, (name,)):
+                if each not in self._functions:
+                    self._functions[each] = self._compile(self.rules.chains[each])
+        return self._functions[name]
+
+    def base(self, name: str) -> Function:
+        """The function of a base chain, its end being the policy."""
+        policy = self.rules.chains[name].policy
+        put = _MASK[policy.kind] if policy is not None else int(Outcome.ACCEPT)
+        table = relabelled(RETURN, put)
+        return {t: POOL.relabel(node, table) for t, node in self.of(name).items()}
+
+    def _compile(self, chain: Chain) -> Function:
+        result: Function = {IDENTITY: RETURN}
+        run: list[int] = []
+        for rule in reversed(chain.rules):
+            plain = self._plain(rule)
+            if plain is not None:
+                run.append(plain)
+                continue
+            result = _prepend(run, result)
+            run = []
+            result = self._effectful(rule, chain, result)
+            if len(result) > TRANSFORMATIONS:
+                raise BudgetExceeded(
+                    f"chain {chain.name} changes packets in more than {TRANSFORMATIONS} ways"
+                )
+        return _prepend(run, result)
+
+    def _plain(self, rule: Rule) -> int | None:
+        """The outcome diagram of a rule without effects; None if it has some."""
+        kind = rule.action.kind
+        if kind is ActionKind.UNMODELLED:
+            return None
+        if rule.effects and self.compiler.effects(rule, self.is_nat(rule.chain)) != [(TRUE, IDENTITY)]:
+            return None
+        if kind in (ActionKind.JUMP, ActionKind.GOTO):
+            target = self.of_compiled(rule.action.chain)
+            if set(target) != {IDENTITY}:
+                return None
+            then = target[IDENTITY]
+            if kind is ActionKind.JUMP:
+                then = POOL.relabel(then, _RETURN_TO_NEXT)
+        else:
+            then = _MASK[kind]
+        sure, possible = self.compiler.rule_bounds(rule)
+        node = POOL.choose(sure, then, NEXT)
+        if sure != possible:
+            maybe = POOL.apply(LESS, possible, sure)
+            node = POOL.apply(UNION, node, POOL.apply(WITHIN, maybe, then))
+        return node
+
+    def of_compiled(self, name: str) -> Function:
+        """A callee's function, which `call_order` has compiled before its caller."""
+        return self._functions[name]
+
+    def _effectful(self, rule: Rule, chain: Chain, behind: Function) -> Function:
+        sure, possible = self.compiler.rule_bounds(rule)
+        result: Function = {}
+        for change, node in behind.items():
+            _add(result, change, POOL.apply(OUTSIDE, sure, node))
+        if rule.action.kind is ActionKind.UNMODELLED:
+            if self._opened is None:
+                self._opened = opened()
+            _add(result, IDENTITY, POOL.apply(WITHIN, possible, int(Outcome.DROP | Outcome.REJECT)))
+            _add(result, self._opened, POOL.apply(WITHIN, possible, int(Outcome.ACCEPT)))
+            ways = [(TRUE, self._opened)]
+            then: Mapping[Transformation, int] = behind
+        else:
+            then = self._action(rule, behind)
+            ways = self.compiler.effects(rule, self.is_nat(chain.name))  # type: ignore[assignment]
+        for where, first in ways:
+            there = POOL.apply(AND, possible, where)
+            if not there:
+                continue
+            if first is None:
+                _add(result, IDENTITY, POOL.apply(WITHIN, there, int(Outcome.DROP)))
+                continue
+            for second, node in then.items():
+                node = POOL.apply(WITHIN, there, first.preimage(POOL, node, UNION))
+                _add(result, first.then(second), node)
+        return result
+
+    def _action(self, rule: Rule, behind: Function) -> Mapping[Transformation, int]:
+        """What follows once a rule applies and its effects are done."""
+        kind = rule.action.kind
+        if kind is ActionKind.CONTINUE:
+            return behind
+        if kind not in (ActionKind.JUMP, ActionKind.GOTO):
+            return {IDENTITY: _MASK[kind]}
+        target = self.of_compiled(rule.action.chain)
+        if kind is ActionKind.GOTO:
+            return target
+        result: Function = {}
+        for first, node in target.items():
+            node = POOL.relabel(node, _RETURN_TO_NEXT)
+            _add(result, first, POOL.relabel(node, _WITHOUT_NEXT))
+            returns = POOL.where(node, lambda t: bool(t & NEXT))
+            if returns:
+                for second, rest in behind.items():
+                    pulled = POOL.apply(WITHIN, returns, first.preimage(POOL, rest, UNION))
+                    _add(result, first.then(second), pulled)
+        return result
+
+
+def _prepend(run: list[int], behind: Function) -> Function:
+    """A run of plain rules (last first) before a function."""
+    if not run:
+        return behind
+    front = POOL.fold(OVERRIDE, run[::-1])
+    result: Function = {}
+    falls = POOL.where(front, lambda t: bool(t & NEXT)) if len(behind) > 1 or IDENTITY not in behind else TRUE
+    for change, node in behind.items():
+        if change != IDENTITY:
+            _add(result, change, POOL.apply(WITHIN, falls, node))
+    _add(result, IDENTITY, POOL.apply(OVERRIDE, front, behind.get(IDENTITY, FALSE)))
+    return result
+
+
+def _add(result: Function, change: Transformation, node: int) -> None:
+    if node:
+        old = result.get(change, FALSE)
+        result[change] = POOL.apply(UNION, old, node)
+
+
+__all__ = ["Bounds", "Function", "Functions", "call_order", "callees"]

@@ -1,0 +1,140 @@
+"""The compiled, searchable form of one rule set: one packet, sets of packets, and what decides them.
+
+Everything is compiled on first use and kept: asking about one packet builds no diagram, and asking
+about sets builds no bit vectors. The index agrees with `rules.evaluate` on every packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import attrs
+
+from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits
+from netsim.index.lookup import Lookup
+from netsim.rules.evaluate import ANY_OUTCOME, Reason, Ruling, Walk
+from netsim.rules.journey import NO_ADDRESSES, Addresses
+from netsim.rules.model import Outcome, Point, Rule, RuleSet, Verdict
+from netsim.space.packet import Packet
+
+
+@attrs.frozen(slots=True)
+class Deciding:
+    """A rule, or the policy of `chain` (`rule` None), and the packets that it decides.
+
+    `packets` are those that it decides for certain, `possibly` those that it may; they are disjoint.
+    """
+
+    chain: str
+    rule: Rule | None
+    verdict: Verdict
+    packets: Any  # PacketSet
+    possibly: Any  # PacketSet
+    trail: tuple[Rule, ...] = ()
+
+
+class Index:
+    """The index of `rules`. `addresses` are the device's own; `first_variable` see `compile`."""
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        *,
+        addresses: Addresses = NO_ADDRESSES,
+        first_variable: int = 0,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.rules = rules
+        self.addresses = addresses
+        self.first_variable = first_variable
+        self.limits = limits
+
+    @cached_property
+    def _walk(self) -> Walk:
+        return Walk(self.rules, self.addresses, Lookup(self.rules), self.limits)
+
+    @cached_property
+    def flow(self) -> Any:
+        """The flow of sets of packets through the chains (`index.flow.Flow`)."""
+        from netsim.index.compile import Compiler
+        from netsim.index.flow import Flow
+        from netsim.index.function import Functions
+
+        compiler = Compiler(self.rules, first_variable=self.first_variable)
+        return Flow(self.rules, Functions(self.rules, compiler), self.addresses)
+
+    def decide(self, packet: Packet, *, hook: Point = Point.FORWARD) -> Ruling:
+        """The ruling on one packet, equal to that of `evaluate`; out of budget it is unknown."""
+        try:
+            return self._walk.rule(packet, hook)
+        except BudgetExceeded as error:
+            return Ruling(ANY_OUTCOME, None, (), None, (Reason(None, str(error)),), hook)
+
+    def outcomes(self, packets: Any, *, hook: Point = Point.FORWARD) -> Mapping[Outcome, Any]:
+        """The packets of a set by their possible outcomes: mask -> PacketSet, empty ones left out.
+
+        The sets are disjoint and their union is `packets`. Raises `BudgetExceeded`.
+        """
+        from netsim.space.packets import POOL, PacketSet
+
+        with POOL.lock, POOL.budget(self.limits.nodes):
+            node = self.flow.outcomes(packets.node, hook)
+            found = {
+                Outcome(mask): PacketSet(POOL.where(node, lambda t, m=mask: t == m))  # type: ignore[misc]
+                for mask in range(1, 32)
+            }
+        return {mask: part for mask, part in found.items() if part}
+
+    def permitted(self, *, hook: Point = Point.FORWARD, possibly: bool = False) -> Any:
+        """The packets that are surely accepted, or with `possibly` those that may be. A `PacketSet`."""
+        from netsim.space.packets import EVERYTHING, NOTHING
+
+        result = NOTHING
+        for mask, part in self.outcomes(EVERYTHING, hook=hook).items():
+            if mask == Outcome.ACCEPT or (possibly and mask & Outcome.ACCEPT):
+                result |= part
+        return result
+
+    def deciding(self, packets: Any, *, hook: Point = Point.FORWARD) -> tuple[Deciding, ...]:
+        """The rules and policies of the hook's chains that decide a set of packets, in their order.
+
+        Chains of the hook point itself are asked (FORWARD, INPUT or OUTPUT), after what PREROUTING does
+        to the packets; so are rules elsewhere that drop. Nothing asked, nothing decides.
+        """
+        from netsim.index.flow import Piece
+        from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet
+        from netsim.space.diagram import AND, LESS, OR
+
+        first = () if hook is Point.OUTPUT else (Point.PREROUTING,)
+        last = () if hook is Point.INPUT else (Point.POSTROUTING,)
+        found: list[Deciding] = []
+        with POOL.lock, POOL.budget(self.limits.nodes):
+            pieces: tuple[Piece, ...] = (Piece(packets.node),)
+            for point in (*first, hook, *last):
+                for d in self.flow.decisions(point, pieces):
+                    if d.verdict is Verdict.ACCEPT and point is not hook:
+                        continue
+                    sure = POOL.quantify(d.sure, VARIABLE_LEVELS, AND)
+                    either = POOL.apply(OR, d.sure, d.maybe)
+                    maybe = POOL.apply(LESS, POOL.quantify(either, VARIABLE_LEVELS, OR), sure)
+                    if sure or maybe:
+                        verdict = d.verdict or Verdict.UNKNOWN
+                        found.append(
+                            Deciding(
+                                d.chain.name, d.rule, verdict, PacketSet(sure), PacketSet(maybe), d.trail
+                            )
+                        )
+                pieces = self.flow.at(point, pieces).out
+        return tuple(found)
+
+    def stats(self) -> dict[str, Any]:
+        """How large the index is: rules, chains, and the diagram nodes of its compiled chains."""
+        functions = self.flow.functions._functions if "flow" in self.__dict__ else {}
+        return {
+            "rules": sum(1 for _ in self.rules.rules()),
+            "chains": len(self.rules.chains),
+            "chains_compiled": len(functions),
+            "transformations": sum(len(f) for f in functions.values()),
+        }

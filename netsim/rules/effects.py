@@ -1,0 +1,185 @@
+"""What a rule's effects do to one packet: part of the specification (see `evaluate`).
+
+Sources: iptables-extensions(8) for MARK, CONNMARK, TOS, DSCP, TTL, DNAT, SNAT, MASQUERADE, REDIRECT and
+NETMAP; the order in which NAT keeps or changes a port is that of Linux' `get_unique_tuple`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from netsim.rules.journey import HAS_ENTRY
+from netsim.rules.model import (
+    Adjust,
+    Effect,
+    Nat,
+    NatKind,
+    Netmap,
+    Point,
+    Pool,
+    SetBits,
+    SetField,
+    Untrack,
+)
+from netsim.space.fields import ADDRESS_FIELDS, FIELDS, CtStatus, Range, State, interface_value
+
+Values = dict[str, int | None]
+"""A packet on its way: a field that does not apply is missing, an open one is None."""
+
+
+@attrs.frozen(slots=True)
+class Way:
+    """One possible result: the packet after (None: it is dropped), and why there are others."""
+
+    values: Values | None
+    translates: bool = False
+    doubt: str = ""
+    hint: str = ""
+
+
+def changed(effects: Iterable[Effect], values: Mapping[str, int | None], point: Point, nat: bool) -> list[Way]:
+    """The packet after all effects, in order; several ways where somebody else chooses.
+
+    `nat`: the rule stands in a NAT chain; elsewhere translations do nothing.
+    """
+    ways = [Way(dict(values))]
+    for effect in effects:
+        if isinstance(effect, Nat | Netmap) and not nat:
+            continue
+        ways = [new for way in ways for new in _apply(effect, way, point)]
+    return ways
+
+
+def _apply(effect: Effect, way: Way, point: Point) -> list[Way]:
+    values = way.values
+    if values is None:
+        return [way]
+    match effect:
+        case SetBits(field, keep, value, source, mask, needs_entry):
+            if not needs_entry or values.get("state") in HAS_ENTRY:
+                values[field] = _set_bits(values, field, keep, value, source, mask)
+        case SetField(field, keep, value):
+            old = values.get(field)
+            if field in values:
+                values[field] = value if keep == 0 else None if old is None else (old & keep) ^ value
+        case Adjust(field, delta):
+            old = values.get(field)
+            if old is not None:
+                values[field] = min(max(old + delta, 0), FIELDS[field].maximum)
+        case Untrack():
+            values["state"] = int(State.UNTRACKED)
+        case Netmap():
+            return [Way(_netmap(values, effect), True)]
+        case Nat():
+            return _translate(values, effect, point)
+    return [way]
+
+
+def _set_bits(
+    values: Values, field: str, keep: int, value: int, source: str, mask: int
+) -> int | None:
+    old = values.get(field)
+    result = value
+    if keep:
+        if old is None:
+            return None
+        result ^= old & keep
+    if source and mask:
+        other = values.get(source)
+        if other is None:
+            return None
+        result ^= other & mask
+    return result
+
+
+def _field(kind: NatKind, family: int) -> str:
+    return next(
+        name
+        for (side, fam), name in ADDRESS_FIELDS.items()
+        if fam == family and side == ("src" if kind is NatKind.SOURCE else "dst")
+    )
+
+
+def _note_nat(values: Values, kind: NatKind, *, different: bool | None) -> None:
+    """Connection tracking notes a translation that changed something (None: that is open)."""
+    status = values.get("ct_status")
+    if status is None or different is False:
+        return
+    bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
+    values["ct_status"] = None if different is None else status | bit
+
+
+def _netmap(values: Values, effect: Netmap) -> Values:
+    field = _field(effect.kind, effect.family)
+    old = values.get(field)
+    if old is None:
+        if field in values and effect.prefix == effect.family.bits:
+            values[field] = effect.network
+        _note_nat(values, effect.kind, different=None)
+        return values
+    host = (1 << (effect.family.bits - effect.prefix)) - 1
+    values[field] = (old & host) | effect.network
+    _note_nat(values, effect.kind, different=values[field] != old)
+    return values
+
+
+def _translate(values: Values, nat: Nat, point: Point) -> list[Way]:
+    field = _field(nat.kind, nat.family)
+    if nat.deferred:
+        opened = dict(values)
+        opened[field] = None
+        for port in ("sport", "dport"):
+            if port in opened and nat.pools and nat.pools[0].ports and _port(nat.kind) == port:
+                opened[port] = _one(nat.pools[0].ports)
+        _note_nat(opened, nat.kind, different=None)
+        hint = "bind the device's addresses"
+        return [Way(opened, True, nat.deferred, hint), Way(None, True, nat.deferred, hint)]
+    device = values.get("oif" if nat.kind is NatKind.SOURCE else "iif")
+    if point is Point.INPUT:
+        device = values.get("iif")
+    ways: list[Way] = []
+    for pool in nat.pools:
+        if pool.interface and device is not None and device != interface_value(pool.interface):
+            continue
+        ways.append(Way(None if pool.missing else _pooled(dict(values), nat.kind, field, pool), True))
+        if not pool.interface or device is not None:
+            break
+    if len(ways) > 1:
+        doubt = f"{nat.text}: which interface's address is used"
+        return [attrs.evolve(way, doubt=doubt) for way in ways]
+    return ways or [Way(None, True)]
+
+
+def _port(kind: NatKind) -> str:
+    return "sport" if kind is NatKind.SOURCE else "dport"
+
+
+def _one(ports: Range) -> int | None:
+    return ports[0] if ports[0] == ports[1] else None
+
+
+def _pooled(values: Values, kind: NatKind, field: str, pool: Pool) -> Values:
+    different: bool | None = False
+    old = values.get(field)
+    if pool.addresses is not None:
+        low, high = pool.addresses
+        kept = (
+            kind is NatKind.SOURCE and not pool.random and old is not None and low <= old <= high
+        )
+        new = low if low == high else old if kept else None
+        values[field] = new
+        different = None if new is None or old is None else new != old
+    port = _port(kind)
+    if port in values and (pool.ports is not None or pool.random):
+        before = values[port]
+        after = None
+        if pool.ports is not None:
+            inside = before is not None and pool.ports[0] <= before <= pool.ports[1]
+            after = before if inside and not pool.random else _one(pool.ports)
+        values[port] = after
+        moved = None if after is None or before is None else after != before
+        different = True if different or moved else None if None in (different, moved) else False
+    _note_nat(values, kind, different=different)
+    return values

@@ -1,0 +1,126 @@
+"""The journey of a packet through a device: which base chains it meets, in which order, seeing what.
+
+Linux, Documentation/networking/nf_conntrack and the hook order of `iptables(8)`: a forwarded packet
+meets PREROUTING, routing, FORWARD, POSTROUTING; one for the device PREROUTING, routing, INPUT; one
+of the device's own OUTPUT and POSTROUTING. Connection tracking looks at it at priority -200 of
+PREROUTING and OUTPUT: chains before that see no entry and the state INVALID. Every other dialect is a
+part of this: an ACL is one chain at the forward point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from functools import lru_cache
+
+import attrs
+
+from netsim.rules.model import (
+    CONNTRACK_PRIORITY,
+    Bits,
+    Chain,
+    Effect,
+    In,
+    Nat,
+    Netmap,
+    Point,
+    Rule,
+    RuleSet,
+    flat,
+)
+from netsim.space.fields import Family, Range, State
+
+
+class Turn(Enum):
+    """What lies between chains on a journey."""
+
+    TRACK = "connection tracking"
+    ROUTE = "routing"
+
+
+@attrs.frozen(slots=True)
+class Stop:
+    """One base chain on the way, and the point where it hangs."""
+
+    chain: Chain
+    point: Point
+
+
+Stage = Stop | Turn
+
+HOOKS = {"forward": Point.FORWARD, "input": Point.INPUT, "output": Point.OUTPUT}
+"""The names that users give to where routing sends a packet."""
+
+
+@attrs.frozen(slots=True)
+class Addresses:
+    """A device's own addresses, by interface: what NAT to or from the device depends on.
+
+    `ranges` are all of its addresses by family (loopback included); `known` is False where nobody said.
+    """
+
+    ranges: tuple[tuple[Family, tuple[Range, ...]], ...] = ()
+    known: bool = False
+
+    def local(self, family: int | None, value: int | None) -> bool | None:
+        """Whether an address is the device's own; None if that cannot be said."""
+        if value is None or family is None:
+            return None
+        for kind, ranges in self.ranges:
+            if kind == family:
+                return any(low <= value <= high for low, high in ranges)
+        return False
+
+
+NO_ADDRESSES = Addresses()
+
+
+def departure(rules: RuleSet, hook: Point) -> tuple[Stage, ...]:
+    """The stages up to routing (forward, input) or the whole way out (output)."""
+    first = Point.OUTPUT if hook is Point.OUTPUT else Point.PREROUTING
+    before: list[Stage] = []
+    after: list[Stage] = []
+    for chain in rules.base_chains(first):
+        early = chain.hook is not None and chain.hook.priority < CONNTRACK_PRIORITY
+        (before if early else after).append(Stop(chain, first))
+    stages = [*before, Turn.TRACK, *after, Turn.ROUTE]
+    return tuple(stages)
+
+
+def arrival(rules: RuleSet, hook: Point) -> tuple[Stage, ...]:
+    """The stages behind routing."""
+    points = {
+        Point.INPUT: (Point.INPUT,),
+        Point.FORWARD: (Point.FORWARD, Point.POSTROUTING),
+        Point.OUTPUT: (Point.POSTROUTING,),
+    }[hook]
+    return tuple(Stop(chain, point) for point in points for chain in rules.base_chains(point))
+
+
+def is_filter(chain: Chain, hook: Point) -> bool:
+    """Whether this base chain is the filter of a hook: priority 0 at its point."""
+    return chain.hook is not None and chain.hook.point is hook and chain.hook.priority == 0
+
+
+TRACKED_FIELDS = frozenset({"state", "direction", "ctmark", "ct_status"})
+PORT_FIELDS = frozenset({"sport", "dport", "tcp_flags", "icmp_type", "icmp_code"})
+HAS_ENTRY = frozenset({State.NEW, State.ESTABLISHED, State.RELATED})
+"""The states of packets that have a connection tracking entry."""
+
+
+@lru_cache(maxsize=256)
+def uses_tracking(rules: RuleSet) -> bool:
+    """Whether loading these rules turns connection tracking on, so that fragments are reassembled."""
+    if any(c.hook is not None and c.hook.nat for c in rules.chains.values()):
+        return True
+    return any(_tracks(rule) for rule in rules.rules())
+
+
+def _tracks(rule: Rule) -> bool:
+    fields = (c.field for c in flat(rule.conditions) if isinstance(c, In | Bits))
+    return not TRACKED_FIELDS.isdisjoint(fields)
+
+
+def translations(effects: Iterable[Effect]) -> tuple[Nat | Netmap, ...]:
+    """The effects that only a connection's first packet meets."""
+    return tuple(e for e in effects if isinstance(e, Nat | Netmap))

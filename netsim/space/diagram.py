@@ -1,0 +1,627 @@
+"""The interval decision diagram: exact functions of a packet, in plain Python.
+
+Theory of operation. A *pool* knows an ordered list of levels, each with a largest value. A *node* tests
+one level: it is a sorted tuple of inclusive upper bounds and as many children, one for each interval.
+A *terminal* is a small integer: 0 and 1 for sets, a mask of outcomes for chains. Nodes are hash-consed,
+so inside one pool two functions are equal exactly if their ids are. The published relative is NDD (Li
+et al., NSDI 2025); binary decision diagrams are the independent oracle in the tests.
+
+Invariants, enforced by `check_invariants`:
+
+- D1  the levels of a node's children are larger than its own;
+- D2  bounds ascend strictly and the last is the level's largest value;
+- D3  neighbouring children differ (so there are at least two);
+- D4  no two nodes are equal, and the unique table finds each of them.
+
+Costs. `apply` is linear in the product of the operands' nodes in the worst case and near the sum in
+practice; a long chain of unions must be folded as a balanced tree (`fold`), since a wide node is copied
+at every touch. Recursion goes as deep as there are levels, a number fixed by the field table and never
+by an input. Memo tables are emptied when they grow past `MEMO`; nodes live as long as their pool.
+Where it is weak: functions that relate two fields (`src == dst`), and bit tests spread over many bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import attrs
+
+from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
+from netsim.space.fields import Range
+
+TERMINALS = 32
+FALSE, TRUE = 0, 1
+MEMO = 2_000_000
+_NONE, _LEFT, _RIGHT = -1, -2, -3
+
+
+class Operation:
+    """A binary operation on terminals, with what is known before looking at nodes.
+
+    `left[a]` and `right[b]` say what the result is when one side is a terminal: a terminal, `_LEFT` or
+    `_RIGHT` for the operand itself, `_NONE` if the nodes must be looked at. `same` likewise for a == b.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        function: Callable[[int, int], int],
+        *,
+        left: Mapping[int, int],
+        right: Mapping[int, int],
+        same: int,
+        commutative: bool,
+    ) -> None:
+        self.code = code
+        self.table = [function(a, b) for a in range(TERMINALS) for b in range(TERMINALS)]
+        self.left = [left.get(a, _NONE) for a in range(TERMINALS)]
+        self.right = [right.get(b, _NONE) for b in range(TERMINALS)]
+        self.same = same
+        self.commutative = commutative
+
+
+NEXT = 1  # the outcome bit that override replaces; the same as in rules.model
+
+AND = Operation(
+    0,
+    lambda a, b: a & b,
+    left={0: 0, 1: _RIGHT},
+    right={0: 0, 1: _LEFT},
+    same=_LEFT,
+    commutative=True,
+)
+OR = Operation(
+    1,
+    lambda a, b: a | b,
+    left={0: _RIGHT, 1: 1},
+    right={0: _LEFT, 1: 1},
+    same=_LEFT,
+    commutative=True,
+)
+LESS = Operation(
+    2, lambda a, b: a & ~b, left={0: 0}, right={0: _LEFT, 1: 0}, same=0, commutative=False
+)
+XOR = Operation(
+    3, lambda a, b: a ^ b, left={0: _RIGHT}, right={0: _LEFT}, same=0, commutative=True
+)
+UNION = Operation(
+    4,
+    lambda a, b: a | b,
+    left={0: _RIGHT, 31: 31},
+    right={0: _LEFT, 31: 31},
+    same=_LEFT,
+    commutative=True,
+)
+OVERRIDE = Operation(
+    5,
+    lambda f, g: ((f & ~NEXT) | g) if f & NEXT else f,
+    left={**{t: t for t in range(TERMINALS) if not t & NEXT}, NEXT: _RIGHT},
+    right={},
+    same=_LEFT,
+    commutative=False,
+)
+WITHIN = Operation(
+    6,
+    lambda m, f: f if m else 0,
+    left={0: 0, **{m: _RIGHT for m in range(1, TERMINALS)}},
+    right={0: 0},
+    same=_NONE,
+    commutative=False,
+)
+OUTSIDE = Operation(
+    7,
+    lambda m, f: 0 if m else f,
+    left={0: _RIGHT, **{m: 0 for m in range(1, TERMINALS)}},
+    right={0: 0},
+    same=_NONE,
+    commutative=False,
+)
+"""AND OR LESS XOR are for sets (terminals 0 and 1). UNION joins outcome masks, OVERRIDE is DESIGN's `>`,
+WITHIN(m, f) is f inside the set m and 0 elsewhere, OUTSIDE(m, f) the reverse."""
+
+
+# What a substitution puts in the place of one level.
+
+
+@attrs.frozen(slots=True)
+class Const:
+    """The level has this value."""
+
+    value: int
+
+
+@attrs.frozen(slots=True)
+class Shift:
+    """The level is a function of `source`: value + delta within each piece (low, high, delta).
+
+    The pieces are sorted, disjoint and cover every value of the source level.
+    """
+
+    source: int
+    pieces: tuple[tuple[int, int, int], ...]
+
+
+@attrs.frozen(slots=True)
+class Choice:
+    """The level may have any value of these ranges; somebody else chooses."""
+
+    ranges: tuple[Range, ...]
+
+
+@attrs.frozen(slots=True)
+class Parity:
+    """A bit level: the exclusive-or of other bit levels and a constant."""
+
+    terms: tuple[int, ...]
+    constant: int
+
+
+LevelMap = Const | Shift | Choice | Parity
+
+
+class Pool:
+    """The nodes over one list of levels. `maxima[i]` is the largest value of level i.
+
+    Ids are meaningful inside the pool only. `lock` guards it when several threads share it.
+    """
+
+    def __init__(self, maxima: Sequence[int], *, nodes: int = DEFAULT_LIMITS.nodes) -> None:
+        self.maxima = tuple(maxima)
+        self.ceiling = nodes
+        self.lock = threading.RLock()
+        bottom = len(self.maxima)
+        self.level: list[int] = [bottom] * TERMINALS
+        self.bounds: list[tuple[int, ...]] = [()] * TERMINALS
+        self.children: list[tuple[int, ...]] = [()] * TERMINALS
+        self._unique: dict[tuple[int, tuple[int, ...], tuple[int, ...]], int] = {}
+        self._memo: dict[tuple[int, int, int], int] = {}
+        self._digests: dict[int, bytes] = {}
+
+    # Building
+
+    def node(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
+        """The reduced node; neighbouring equal children are joined. Children lie below `level`."""
+        first = children[0]
+        for child in children:
+            if child != first:
+                break
+        else:
+            return first
+        joined_bounds: list[int] = []
+        joined: list[int] = []
+        previous = -1
+        for bound, child in zip(bounds, children, strict=True):
+            if child == previous:
+                joined_bounds[-1] = bound
+            else:
+                joined_bounds.append(bound)
+                joined.append(child)
+                previous = child
+        key = (level, tuple(joined_bounds), tuple(joined))
+        found = self._unique.get(key)
+        if found is None:
+            found = len(self.level)
+            if found >= self.ceiling:
+                raise BudgetExceeded(
+                    f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)"
+                )
+            self._unique[key] = found
+            self.level.append(level)
+            self.bounds.append(key[1])
+            self.children.append(key[2])
+        return found
+
+    def interval(self, level: int, ranges: Sequence[Range], inside: int = TRUE, outside: int = FALSE) -> int:
+        """`inside` where the level's value is in `ranges` (sorted, disjoint), `outside` elsewhere."""
+        top = self.maxima[level]
+        bounds: list[int] = []
+        children: list[int] = []
+        start = 0
+        for low, high in ranges:
+            if low > top:
+                break
+            if low > start:
+                bounds.append(low - 1)
+                children.append(outside)
+            bounds.append(min(high, top))
+            children.append(inside)
+            start = high + 1
+        if start <= top:
+            bounds.append(top)
+            children.append(outside)
+        return self.branch(level, bounds, children)
+
+    def branch(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
+        """Like `node`, but the children may test this level or ones above it."""
+        if all(self.level[c] > level for c in children):
+            return self.node(level, bounds, children)
+        result, start = FALSE, 0
+        for bound, child in zip(bounds, children, strict=True):
+            test = self.interval(level, ((start, bound),))
+            result = self.apply(UNION, result, self.apply(WITHIN, test, child))
+            start = bound + 1
+        return result
+
+    def fold(self, operation: Operation, operands: Sequence[int], empty: int = FALSE) -> int:
+        """The operands combined in order, as a balanced tree; the operation is associative."""
+        layer = list(operands)
+        if not layer:
+            return empty
+        while len(layer) > 1:
+            paired = [
+                self.apply(operation, layer[i], layer[i + 1]) for i in range(0, len(layer) - 1, 2)
+            ]
+            if len(layer) % 2:
+                paired.append(layer[-1])
+            layer = paired
+        return layer[0]
+
+    # Combining
+
+    def apply(self, operation: Operation, a: int, b: int) -> int:
+        """The operation, point by point."""
+        if a < TERMINALS:
+            if b < TERMINALS:
+                return operation.table[a * TERMINALS + b]
+            known = operation.left[a]
+        elif b < TERMINALS:
+            known = operation.right[b]
+        else:
+            known = operation.same if a == b else _NONE
+        if known != _NONE:
+            return a if known == _LEFT else b if known == _RIGHT else known
+        if operation.commutative and a > b:
+            a, b = b, a
+        key = (operation.code, a, b)
+        found = self._memo.get(key)
+        if found is not None:
+            return found
+        level_a, level_b = self.level[a], self.level[b]
+        if level_a < level_b:
+            level, bounds = level_a, self.bounds[a]
+            children = []
+            for child in self.children[a]:
+                children.append(self.apply(operation, child, b))
+        elif level_b < level_a:
+            level, bounds = level_b, self.bounds[b]
+            children = []
+            for child in self.children[b]:
+                children.append(self.apply(operation, a, child))
+        else:
+            level = level_a
+            bounds, children = self._zip(operation, a, b)
+        result = self.node(level, bounds, children)
+        if len(self._memo) >= MEMO:
+            self._memo.clear()
+        self._memo[key] = result
+        return result
+
+    def _zip(self, operation: Operation, a: int, b: int) -> tuple[list[int], list[int]]:
+        bounds_a, bounds_b = self.bounds[a], self.bounds[b]
+        children_a, children_b = self.children[a], self.children[b]
+        i = j = 0
+        bounds: list[int] = []
+        children: list[int] = []
+        last = bounds_a[-1]
+        while True:
+            high_a, high_b = bounds_a[i], bounds_b[j]
+            child = self.apply(operation, children_a[i], children_b[j])
+            high = high_a if high_a < high_b else high_b
+            if children and children[-1] == child:
+                bounds[-1] = high
+            else:
+                bounds.append(high)
+                children.append(child)
+            if high == last:
+                return bounds, children
+            if high_a == high:
+                i += 1
+            if high_b == high:
+                j += 1
+
+    def negate(self, a: int) -> int:
+        """The complement of a set."""
+        return self.apply(XOR, a, TRUE)
+
+    def choose(self, test: int, then: int, otherwise: int) -> int:
+        """`then` inside the set `test`, `otherwise` outside."""
+        return self.apply(
+            UNION, self.apply(WITHIN, test, then), self.apply(OUTSIDE, test, otherwise)
+        )
+
+    def relabel(self, a: int, terminals: Sequence[int]) -> int:
+        """Every terminal t replaced by `terminals[t]`."""
+        memo: dict[int, int] = {}
+
+        def walk(n: int) -> int:
+            if n < TERMINALS:
+                return terminals[n]
+            found = memo.get(n)
+            if found is None:
+                children = []
+                for child in self.children[n]:
+                    children.append(walk(child))
+                found = memo[n] = self.node(self.level[n], self.bounds[n], children)
+            return found
+
+        return walk(a)
+
+    def where(self, a: int, wanted: Callable[[int], bool]) -> int:
+        """The set of points whose terminal is `wanted`."""
+        return self.relabel(a, [TRUE if wanted(t) else FALSE for t in range(TERMINALS)])
+
+    def quantify(self, a: int, levels: Iterable[int], operation: Operation) -> int:
+        """The levels forgotten: `operation` (associative, commutative) over all of their values."""
+        gone = frozenset(levels)
+        deepest = max(gone, default=-1)
+        memo: dict[int, int] = {}
+
+        def walk(n: int) -> int:
+            if self.level[n] > deepest:
+                return n
+            found = memo.get(n)
+            if found is None:
+                children = []
+                for child in self.children[n]:
+                    children.append(walk(child))
+                level = self.level[n]
+                if level in gone:
+                    found = self.fold(operation, list(dict.fromkeys(children)))
+                else:
+                    found = self.node(level, self.bounds[n], children)
+                memo[n] = found
+            return found
+
+        return walk(a)
+
+    def substitute(self, a: int, mapping: Mapping[int, LevelMap], choices: Operation) -> int:
+        """The function a(t(x)) of x, where t puts `mapping` in the place of levels.
+
+        The outcomes of a `Choice` are joined with `choices`: OR or UNION for some choice, AND for every.
+        """
+        deepest = max(mapping, default=-1)
+        memo: dict[int, int] = {}
+
+        def walk(n: int) -> int:
+            if self.level[n] > deepest:
+                return n
+            found = memo.get(n)
+            if found is None:
+                children = []
+                for child in self.children[n]:
+                    children.append(walk(child))
+                level = self.level[n]
+                found = memo[n] = self._replace(
+                    level, self.bounds[n], children, mapping.get(level), choices
+                )
+            return found
+
+        return walk(a)
+
+    def _replace(
+        self,
+        level: int,
+        bounds: tuple[int, ...],
+        children: list[int],
+        by: LevelMap | None,
+        choices: Operation,
+    ) -> int:
+        match by:
+            case None:
+                return self.branch(level, bounds, children)
+            case Const(value):
+                return children[bisect_left(bounds, value)]
+            case Choice(ranges):
+                picked: dict[int, None] = {}
+                for low, high in ranges:
+                    for i in range(bisect_left(bounds, low), bisect_left(bounds, high) + 1):
+                        picked[children[i]] = None
+                return self.fold(choices, list(picked))
+            case Parity(terms, constant):
+                zero, one = children if not constant else reversed(children)
+                odd = FALSE
+                for term in terms:
+                    odd = self.apply(XOR, odd, self.interval(term, ((1, 1),)))
+                return self.choose(odd, one, zero)
+            case Shift(source, pieces):
+                new_bounds: list[int] = []
+                new_children: list[int] = []
+                for low, high, delta in pieces:
+                    i = bisect_left(bounds, low + delta)
+                    while True:
+                        stop = min(bounds[i] - delta, high)
+                        new_bounds.append(stop)
+                        new_children.append(children[i])
+                        if stop == high:
+                            break
+                        i += 1
+                return self.branch(source, new_bounds, new_children)
+
+    # Asking
+
+    def value(self, a: int, point: Sequence[int]) -> int:
+        """The terminal at a point: one value for each level."""
+        while a >= TERMINALS:
+            a = self.children[a][bisect_left(self.bounds[a], point[self.level[a]])]
+        return a
+
+    def count(self, a: int, levels: Sequence[int] | None = None) -> int:
+        """How many points of a set there are, exactly, over `levels` (default all; `a` tests no other)."""
+        wanted = range(len(self.maxima)) if levels is None else sorted(levels)
+        # sizes[i]: the product of the domains of the wanted levels from i on
+        sizes = [1] * (len(self.maxima) + 1)
+        members = set(wanted)
+        for level in range(len(self.maxima) - 1, -1, -1):
+            sizes[level] = sizes[level + 1] * (self.maxima[level] + 1 if level in members else 1)
+        memo: dict[int, int] = {}
+
+        def walk(n: int) -> int:  # points over the levels from level[n] on
+            if n < TERMINALS:
+                return 1 if n else 0
+            found = memo.get(n)
+            if found is None:
+                level, start, found = self.level[n], 0, 0
+                for bound, child in zip(self.bounds[n], self.children[n], strict=True):
+                    if child:
+                        free = sizes[level + 1] // sizes[self.level[child]]
+                        found += (bound - start + 1) * free * walk(child)
+                    start = bound + 1
+                memo[n] = found
+            return found
+
+        return walk(a) * (sizes[0] // sizes[self.level[a]])
+
+    def pick(
+        self,
+        a: int,
+        wishes: Sequence[Sequence[int]] = (),
+        rng: random.Random | None = None,
+    ) -> list[int] | None:
+        """One point of a set, or None if it is empty.
+
+        Without `rng` the choice is canonical: for each level the first of its `wishes` that is possible,
+        else the smallest value. With it, an interval is drawn by its size and a value uniformly in it.
+        """
+        if a == FALSE:
+            return None
+        point: list[int] = []
+        for level, top in enumerate(self.maxima):
+            wished = wishes[level] if level < len(wishes) else ()
+            if self.level[a] != level:
+                if rng is not None and not wished:
+                    point.append(rng.randint(0, top))
+                else:
+                    point.append(wished[0] if wished else 0)
+                continue
+            options: list[tuple[int, int, int]] = []
+            start = 0
+            for bound, child in zip(self.bounds[a], self.children[a], strict=True):
+                if child:
+                    options.append((start, bound, child))
+                start = bound + 1
+            chosen = None
+            if rng is None or wished:
+                for wish in wished:
+                    chosen = next(
+                        ((wish, child) for low, high, child in options if low <= wish <= high), None
+                    )
+                    if chosen:
+                        break
+            if chosen is None and rng is not None:
+                low, high, child = rng.choices(
+                    options, weights=[(h - lo + 1) ** 0.25 for lo, h, _ in options]
+                )[0]
+                chosen = (rng.randint(low, high), child)
+            if chosen is None:
+                chosen = (options[0][0], options[0][2])
+            point.append(chosen[0])
+            a = chosen[1]
+        return point
+
+    def paths(self, a: int) -> Iterator[dict[int, tuple[Range, ...]]]:
+        """Disjoint products of ranges whose union is the set: level -> ranges, free levels left out."""
+        stack: list[tuple[int, dict[int, tuple[Range, ...]]]] = [(a, {})]
+        while stack:
+            n, path = stack.pop()
+            if n < TERMINALS:
+                if n:
+                    yield path
+                continue
+            branches: dict[int, list[Range]] = {}
+            start = 0
+            for bound, child in zip(self.bounds[n], self.children[n], strict=True):
+                if child:
+                    branches.setdefault(child, []).append((start, bound))
+                start = bound + 1
+            for child, ranges in reversed(branches.items()):
+                stack.append((child, {**path, self.level[n]: tuple(ranges)}))
+
+    def reachable(self, a: int) -> list[int]:
+        """The nodes of a function, children before parents."""
+        seen: set[int] = set()
+        stack = [a]
+        while stack:
+            n = stack.pop()
+            if n >= TERMINALS and n not in seen:
+                seen.add(n)
+                stack.extend(self.children[n])
+        return sorted(seen)  # ids grow from children to parents
+
+    def support(self, a: int) -> set[int]:
+        """The levels that a function tests."""
+        return {self.level[n] for n in self.reachable(a)}
+
+    # Between pools
+
+    def digest(self, a: int) -> bytes:
+        """16 bytes that depend on the function alone: equal in every pool of the same levels."""
+        known = self._digests
+        for n in [a] if a < TERMINALS else self.reachable(a):
+            if n not in known:
+                known[n] = self._digest(n)
+        return known[a]
+
+    def _digest(self, n: int) -> bytes:
+        if n < TERMINALS:
+            return hashlib.blake2b(b"t%d" % n, digest_size=16).digest()
+        state = hashlib.blake2b(b"n%d" % self.level[n], digest_size=16)
+        for bound, child in zip(self.bounds[n], self.children[n], strict=True):
+            if child < TERMINALS and child not in self._digests:
+                self._digests[child] = self._digest(child)
+            state.update(b"%d:" % bound + self._digests[child])
+        return state.digest()
+
+    def export(self, a: int) -> tuple[int, tuple[tuple[int, tuple[int, ...], tuple[int, ...]], ...]]:
+        """The function as plain data: the root, and nodes whose children are numbered by position."""
+        nodes = self.reachable(a)
+        position = {n: TERMINALS + i for i, n in enumerate(nodes)}
+        rows = tuple(
+            (self.level[n], self.bounds[n], tuple(position.get(c, c) for c in self.children[n]))
+            for n in nodes
+        )
+        return position.get(a, a), rows
+
+    def load(self, root: int, rows: Iterable[tuple[int, tuple[int, ...], tuple[int, ...]]]) -> int:
+        """The id of an exported function. Raises `ValueError` for data that is no function of this pool."""
+        ids = list(range(TERMINALS))
+        for level, bounds, children in rows:
+            if (
+                not 0 <= level < len(self.maxima)
+                or len(bounds) != len(children)
+                or not bounds
+                or bounds[-1] != self.maxima[level]
+                or any(x >= y for x, y in zip(bounds, bounds[1:], strict=False))
+                or any(not 0 <= c < len(ids) or self.level[ids[c]] <= level for c in children)
+            ):
+                raise ValueError("these are not the nodes of a packet set")
+            ids.append(self.node(level, bounds, [ids[c] for c in children]))
+        if not 0 <= root < len(ids):
+            raise ValueError("these are not the nodes of a packet set")
+        return ids[root]
+
+    @contextmanager
+    def budget(self, nodes: int) -> Iterator[None]:
+        """Inside, at most `nodes` new nodes; past that `BudgetExceeded`."""
+        before = self.ceiling
+        self.ceiling = min(before, len(self.level) + nodes)
+        try:
+            yield
+        finally:
+            self.ceiling = before
+
+    def check_invariants(self) -> None:
+        """Raises `AssertionError` if one of D1-D4 does not hold."""
+        for n in range(TERMINALS, len(self.level)):
+            level, bounds, children = self.level[n], self.bounds[n], self.children[n]
+            assert len(bounds) == len(children) >= 2, f"D3: node {n}"
+            assert all(self.level[c] > level for c in children), f"D1: node {n}"
+            assert bounds[-1] == self.maxima[level], f"D2: node {n}"
+            assert all(x < y for x, y in zip(bounds, bounds[1:], strict=False)), f"D2: node {n}"
+            assert all(x != y for x, y in zip(children, children[1:], strict=False)), f"D3: {n}"
+            assert self._unique.get((level, bounds, children)) == n, f"D4: node {n}"
+        assert len(self._unique) == len(self.level) - TERMINALS, "D4: unique table"
