@@ -1,0 +1,65 @@
+# The README's two commands are `make demo` and `make test`. Everything else is for those who change netsim.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test check format lint types layers docs notebooks soak real-data bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.cli: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli]'
+	@touch $@
+
+.venv/.test: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ .venv/.cli
+
+.venv/.check: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[check]'
+	@touch $@ .venv/.test .venv/.cli
+
+demo: .venv/.cli
+	@$(BIN)/netsim demo
+
+test: .venv/.test
+	$(PYTEST) -m "not soak" -n 2 --dist loadgroup tests
+
+check: .venv/.check lint types layers
+	$(PYTEST) -m "not soak" -n 2 --dist loadgroup tests
+	$(MAKE) docs notebooks
+
+format: .venv/.check
+	$(BIN)/ruff format netsim tests benchmarks docs
+	$(BIN)/ruff check --fix netsim tests benchmarks docs
+
+lint: .venv/.check
+	$(BIN)/ruff format --check netsim tests benchmarks docs
+	$(BIN)/ruff check netsim tests benchmarks docs
+
+types: .venv/.check
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+layers: .venv/.check
+	$(BIN)/lint-imports
+
+docs: .venv/.check
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -b doctest docs docs/_build/doctest
+
+notebooks: .venv/.check
+	$(PYTEST) --nbmake notebooks
+
+soak: .venv/.test
+	HYPOTHESIS_PROFILE=soak $(PYTEST) -m "soak or not soak" -n 2 --dist loadgroup tests
+
+real-data: .venv/.test
+	@$(PYTEST) -m real_data tests -rs
+
+bench: .venv/.test
+	$(PYTEST) benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
+
+clean:
+	rm -rf .venv build dist docs/_build *.egg-info

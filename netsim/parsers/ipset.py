@@ -1,0 +1,221 @@
+"""`ipset save`: sets of addresses, ports and their combinations.
+
+Source: ipset(8) 7.17. A match on a set looks at as many sides of the packet as the set has dimensions;
+a side that the packet does not have (a port of ICMP) is no member. `nomatch` elements of hash:net
+types un-match: of the prefixes that hold an address, the longest decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from netsim.errors import DEFAULT_LIMITS, InputError, Limits, near_misses
+from netsim.parsers.iptables.values import SERVICES, number
+from netsim.parsers.text import Report, Wrong, decode, lines, word_place, words
+from netsim.rules.model import AnyOf, Condition, In
+from netsim.source import Source
+from netsim.space.addresses import ranges as address_ranges
+from netsim.space.fields import (
+    ADDRESS_FIELDS,
+    PORT_PROTOCOLS,
+    Family,
+    Range,
+    complement_ranges,
+    merge_ranges,
+)
+from netsim.space.packet import mac_value, protocol_number
+from netsim.space.packets import interface_range
+
+DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "hash:ip": ("ip",), "hash:net": ("ip",), "bitmap:ip": ("ip",), "hash:mac": ("mac",),
+    "bitmap:port": ("port",), "hash:ip,port": ("ip", "port"), "hash:net,port": ("ip", "port"),
+    "hash:ip,port,ip": ("ip", "port", "ip"), "hash:ip,port,net": ("ip", "port", "ip"),
+    "hash:net,net": ("ip", "ip"), "hash:net,port,net": ("ip", "port", "ip"),
+    "hash:net,iface": ("ip", "iface"), "hash:ip,mac": ("ip", "mac"), "bitmap:ip,mac": ("ip", "mac"),
+    "hash:ip,mark": ("ip", "mark"), "list:set": (),
+}  # fmt: skip
+
+
+@attrs.define(slots=True)
+class IpSet:
+    """One set: its type, family, and entries as tuples of parts; `others` are all sets of the file."""
+
+    name: str
+    kind: str
+    family: Family
+    entries: list[tuple[tuple[object, ...], bool, bool]] = attrs.Factory(list)
+    others: Mapping[str, IpSet] = attrs.field(factory=dict, repr=False)
+    changing: bool = False
+
+    def condition(self, sides: tuple[str, ...], family: Family) -> Condition | None:
+        """See `rules.bind.NamedSet`. None for what is not modelled (sets with timeouts, marks)."""
+        if self.changing:
+            return None
+        if self.kind == "list:set":
+            return self._list(sides, family)
+        dimensions = DIMENSIONS[self.kind]
+        if "mark" in dimensions or len(sides) < len(dimensions):
+            return None
+        if "ip" in dimensions and family is not self.family:
+            return AnyOf((), False, f"set {self.name}")
+        if dimensions == ("ip",):
+            return In(ADDRESS_FIELDS[sides[0], family], self._addresses())
+        if any(nomatch for _, nomatch, _ in self.entries):
+            return None
+        alternatives: list[tuple[Condition, ...]] = []
+        for parts, _, _ in self.entries:
+            alternative: list[Condition] = []
+            for part, side, dimension in zip(parts, sides, dimensions, strict=False):
+                alternative += _side(part, side, dimension, family)
+            alternatives.append(tuple(alternative))
+        return AnyOf(tuple(alternatives), False, f"set {self.name} {','.join(sides)}")
+
+    def _addresses(self) -> tuple[Range, ...]:
+        """Of the entries that hold an address the smallest decides; `nomatch` ones take it out."""
+        found: tuple[Range, ...] = ()
+        top = (1 << self.family.bits) - 1
+        sized = sorted(self.entries, key=lambda entry: -_size(entry[0][0]))
+        if not any(nomatch for _, nomatch, _ in self.entries):
+            return merge_ranges([r for parts, _, _ in self.entries for r in parts[0]])  # type: ignore[attr-defined]
+        for parts, nomatch, _ in sized:
+            ranges: tuple[Range, ...] = parts[0]  # type: ignore[assignment]
+            if nomatch:
+                found = complement_ranges(merge_ranges([*complement_ranges(found, top), *ranges]), top)
+            else:
+                found = merge_ranges([*found, *ranges])
+        return found
+
+    def _list(self, sides: tuple[str, ...], family: Family) -> Condition | None:
+        alternatives: list[tuple[Condition, ...]] = []
+        for parts, _, _ in self.entries:
+            member = self.others.get(str(parts[0]))
+            if member is None or member.kind == "list:set":
+                return None
+            one = member.condition(sides, family)
+            if one is None:
+                return None
+            alternatives.append((one,))
+        return AnyOf(tuple(alternatives), False, f"set {self.name} {','.join(sides)}")
+
+
+def _size(ranges: object) -> int:
+    return sum(high - low + 1 for low, high in ranges)  # type: ignore[attr-defined]
+
+
+def _side(part: object, side: str, dimension: str, family: Family) -> list[Condition]:
+    match dimension:
+        case "ip":
+            return [In(ADDRESS_FIELDS[side, family], part)]  # type: ignore[arg-type]
+        case "mac":
+            return [In("mac", part)]  # type: ignore[arg-type]
+        case "iface":
+            return [In("iif" if side == "src" else "oif", part)]  # type: ignore[arg-type]
+        case _:
+            protocols, ports = part  # type: ignore[misc]
+            if protocols in (((1, 1),), ((58, 58),)):
+                low = ports[0][0]
+                kind = [In("icmp_type", ((low >> 8, low >> 8),)), In("icmp_code", ((low & 255, low & 255),))]
+                return [In("protocol", protocols), *kind]
+            field = "sport" if side == "src" else "dport"
+            return [In("protocol", protocols), In(field, ports)] if protocols else [In(field, ports)]
+
+
+def _part(text: str, dimension: str, family: Family, kind: str) -> object:
+    if dimension == "ip":
+        found = address_ranges(text)
+        if list(found) != [family]:
+            raise ValueError(f"{text[:60]!r} is not of the set's family")
+        return found[family]
+    if dimension == "mac":
+        value = mac_value(text)
+        return ((value, value),)
+    if dimension == "iface":
+        return (interface_range(text.removeprefix("physdev:")),)
+    if dimension == "mark":
+        return text
+    protocol, colon, ports = text.rpartition(":")
+    protocols: tuple[Range, ...] = ((6, 6),) if kind != "bitmap:port" else tuple((p, p) for p in PORT_PROTOCOLS)
+    if colon:
+        value = protocol_number(protocol)
+        protocols = ((value, value),)
+        if value in (1, 58):
+            kind_text, _, code = ports.partition("/")
+            icmp = number(kind_text, 0, 255, "an ICMP type") << 8 | number(code or "0", 0, 255, "a code")
+            return protocols, ((icmp, icmp),)
+    low, dash, high = ports.partition("-")
+    first = SERVICES.get(low) or number(low, 0, 65535, "a port")
+    last = number(high, 0, 65535, "a port") if dash else first
+    if first > last:
+        raise ValueError(f"the port range {ports[:40]} is reversed")
+    return protocols, ((first, last),)
+
+
+def parse_ipsets(data: str | bytes, *, file: str = "", limits: Limits = DEFAULT_LIMITS) -> dict[str, IpSet]:
+    """The sets of an `ipset save` text, by name. Raises `InputError` with every mistake."""
+    text = decode(data, file, limits)
+    report = Report(file, limits)
+    sets: dict[str, IpSet] = {}
+    count = 0
+    for line_number, line in lines(text, file, limits):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            found = words(line)
+            if found[0] == "create" and len(found) >= 3:
+                _create(found, sets)
+            elif found[0] == "add" and len(found) >= 3:
+                count += 1
+                if count > limits.set_elements:
+                    message = f"more than {limits.set_elements} elements (Limits.set_elements)"
+                    raise Wrong(-1, message, code="NS904")
+                _add(found, sets)
+            else:
+                raise Wrong(0, "'create NAME TYPE ...' or 'add NAME ENTRY' is expected", code="NS101")
+        except Wrong as wrong:
+            column, end = word_place(line, wrong.word)
+            source = Source(file, line_number, column, end, line)
+            report.error(source, wrong.code, wrong.message, wrong.hint)
+            if wrong.code == "NS904":
+                raise InputError(report.errors) from None
+    report.finish()
+    for each in sets.values():
+        each.others = sets
+    return sets
+
+
+def _create(found: list[str], sets: dict[str, IpSet]) -> None:
+    name, kind = found[1], found[2]
+    if kind not in DIMENSIONS:
+        raise Wrong(2, f"unknown set type {kind[:40]!r}", code="NS104", hint=near_misses(kind, DIMENSIONS))
+    if name in sets:
+        raise Wrong(1, f"set {name[:40]!r} is created twice", code="NS108")
+    family = Family.IPV4
+    if "family" in found[:-1]:
+        family = Family.IPV6 if found[found.index("family") + 1] == "inet6" else Family.IPV4
+    sets[name] = IpSet(name, kind, family, changing="timeout" in found)
+
+
+def _add(found: list[str], sets: dict[str, IpSet]) -> None:
+    name, entry = found[1], found[2]
+    target = sets.get(name)
+    if target is None:
+        raise Wrong(1, f"set {name[:40]!r} is not created", code="NS106", hint=near_misses(name, sets))
+    if target.kind == "list:set":
+        target.entries.append(((entry,), "nomatch" in found, False))
+        return
+    dimensions = DIMENSIONS[target.kind]
+    texts = entry.split(",")
+    if len(texts) != len(dimensions):
+        if not (target.kind == "bitmap:ip,mac" and len(texts) == 1):
+            raise Wrong(2, f"an entry of {target.kind} has {len(dimensions)} parts")
+        dimensions = dimensions[:1]
+    try:
+        parts = tuple(
+            _part(text, dimension, target.family, target.kind)
+            for text, dimension in zip(texts, dimensions, strict=True)
+        )
+    except ValueError as error:
+        raise Wrong(2, str(error)) from None
+    target.entries.append((parts, "nomatch" in found, False))

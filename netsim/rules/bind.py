@@ -1,0 +1,163 @@
+"""Deferred conditions decided by context: the device's addresses, and its sets.
+
+Sources: iptables-extensions(8) for addrtype, set, MASQUERADE and REDIRECT; Linux' routing gives an
+address its type (net/ipv4/fib_frontend.c, `inet_dev_addr_type`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import attrs
+
+from netsim.rules.journey import Addresses
+from netsim.rules.model import AnyOf, Condition, Deferred, Effect, In, Nat, NatKind, Pool, Rule, RuleSet
+from netsim.space.fields import ADDRESS_FIELDS, Family, Range, complement_ranges, merge_ranges
+
+Interfaces = Mapping[str, Iterable[str]]
+"""A device's own addresses with their prefix lengths, by interface: `{"eth0": ["10.0.0.1/24"]}`."""
+
+
+class NamedSet(Protocol):
+    """A set that rules name: what a match on it means."""
+
+    def condition(self, sides: tuple[str, ...], family: Family) -> Condition | None:
+        """The condition that `sides` (src, dst, ...) of a packet are in the set; None: cannot be said."""
+        ...
+
+
+_Own = dict[str, list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]]
+
+
+def _read(interfaces: Interfaces) -> _Own:
+    return {name: [ipaddress.ip_interface(a) for a in found] for name, found in interfaces.items()}
+
+
+def own_addresses(interfaces: Interfaces | None) -> Addresses:
+    """The device's addresses as ranges, 127.0.0.0/8 and ::1 included. Raises `ValueError`."""
+    if interfaces is None:
+        return Addresses()
+    v4: list[Range] = [(127 << 24, (128 << 24) - 1)]
+    v6: list[Range] = [(1, 1)]
+    for found in _read(interfaces).values():
+        for one in found:
+            (v4 if one.version == 4 else v6).append((int(one.ip), int(one.ip)))
+    return Addresses(((Family.IPV4, merge_ranges(v4)), (Family.IPV6, merge_ranges(v6))), True)
+
+
+def _types(own: _Own, family: Family) -> dict[str, tuple[Range, ...]]:
+    """Address type -> addresses; UNICAST is what is left."""
+    if family is Family.IPV6:
+        local = [(1, 1)] + [(int(a.ip), int(a.ip)) for f in own.values() for a in f if a.version == 6]
+        multicast = [(0xFF << 120, (1 << 128) - 1)]
+        found = {"LOCAL": merge_ranges(local), "MULTICAST": merge_ranges(multicast)}
+    else:
+        mine = [a for f in own.values() for a in f if a.version == 4]
+        broadcast: list[Range] = [((1 << 32) - 1, (1 << 32) - 1)]
+        for a in mine:
+            if a.network.prefixlen < 31:
+                last = int(a.network.broadcast_address)
+                broadcast.append((last, last))
+        local4 = merge_ranges([(127 << 24, (128 << 24) - 1)] + [(int(a.ip), int(a.ip)) for a in mine])
+        cast = merge_ranges([*broadcast, (0, 0)])
+        found = {
+            "LOCAL": local4,
+            "BROADCAST": _minus(cast, local4),
+            "MULTICAST": merge_ranges([(224 << 24, (240 << 24) - 1)]),
+        }
+    top = (1 << family.bits) - 1
+    taken = merge_ranges([r for ranges in found.values() for r in ranges])
+    return {**found, "UNICAST": complement_ranges(taken, top)}
+
+
+def _minus(ranges: tuple[Range, ...], less: tuple[Range, ...]) -> tuple[Range, ...]:
+    top = (1 << 128) - 1
+    return complement_ranges(merge_ranges([*complement_ranges(ranges, top), *less]), top)
+
+
+class _Binder:
+    def __init__(self, own: _Own | None, sets: Mapping[str, NamedSet] | None, family: Family) -> None:
+        self.own = own
+        self.sets = sets or {}
+        self.family = family
+        self._types = None if own is None else {f: _types(own, f) for f in Family}
+
+    def condition(self, condition: Condition) -> Condition:
+        if isinstance(condition, AnyOf):
+            alternatives = tuple(tuple(map(self.condition, a)) for a in condition.alternatives)
+            return attrs.evolve(condition, alternatives=alternatives)
+        if not isinstance(condition, Deferred):
+            return condition
+        if condition.kind == "set":
+            return self._set(condition)
+        if condition.kind == "addrtype" and self._types is not None:
+            side, wanted, number = condition.argument
+            family = Family.IPV4 if number == "4" else Family.IPV6
+            types = self._types[family]
+            names = wanted.split(",")
+            if all(name in types for name in names):
+                ranges = merge_ranges([r for name in names for r in types[name]])
+                if condition.negated:
+                    ranges = complement_ranges(ranges, (1 << family.bits) - 1)
+                return In(ADDRESS_FIELDS[side, family], ranges)
+        return condition
+
+    def _set(self, condition: Deferred) -> Condition:
+        name, sides = condition.argument
+        found = self.sets.get(name)
+        bound = None if found is None else found.condition(tuple(sides.split(",")), self.family)
+        if bound is None:
+            return condition
+        return AnyOf(((bound,),), True, condition.text) if condition.negated else bound
+
+    def effect(self, effect: Effect) -> Effect:
+        if not isinstance(effect, Nat) or not effect.deferred or self.own is None:
+            return effect
+        template = effect.pools[0]
+        pools: list[Pool] = []
+        for name, found in self.own.items():
+            mine = [a for a in found if (a.version == 4) == (effect.family is Family.IPV4)]
+            if effect.family is Family.IPV6:
+                mine = [a for a in mine if not a.ip.is_link_local] or mine
+            if mine:
+                value = int(mine[0].ip)
+                pools.append(attrs.evolve(template, addresses=(value, value), interface=name))
+            else:
+                pools.append(attrs.evolve(template, interface=name, missing=True))
+        return attrs.evolve(effect, pools=(*pools, attrs.evolve(template, missing=True)), deferred="")
+
+    def local_redirect(self, effect: Effect) -> Effect:
+        """REDIRECT of the device's own packets goes to the loopback address."""
+        if isinstance(effect, Nat) and effect.deferred and effect.kind is NatKind.DESTINATION:
+            value = 127 << 24 | 1 if effect.family is Family.IPV4 else 1
+            pool = attrs.evolve(effect.pools[0], addresses=(value, value))
+            return attrs.evolve(effect, pools=(pool,), deferred="")
+        return self.effect(effect)
+
+
+def bind(
+    rules: RuleSet,
+    *,
+    addresses: Interfaces | None = None,
+    sets: Mapping[str, NamedSet] | None = None,
+) -> RuleSet:
+    """The rule set with the deferred conditions decided that this context decides; the rest stays.
+
+    `addresses` must be complete: an interface that it does not name has none, so MASQUERADE through it
+    drops. Raises `ValueError` for what is no address.
+    """
+    own = None if addresses is None else _read(addresses)
+    binder = _Binder(own, sets, rules.family or Family.IPV4)
+    output = {c.name for c in rules.chains.values() if c.short == "OUTPUT"}
+
+    def change(rule: Rule) -> Rule:
+        effect = binder.local_redirect if rule.chain in output else binder.effect
+        conditions = tuple(map(binder.condition, rule.conditions))
+        effects = tuple(map(effect, rule.effects))
+        if conditions == rule.conditions and effects == rule.effects:
+            return rule
+        return attrs.evolve(rule, conditions=conditions, effects=effects)
+
+    return rules.map(change)

@@ -1,0 +1,256 @@
+"""Routing: what a device does with a packet by its destination, and what its sources may be.
+
+Theory of operation. The routing policy rules are asked in the order of their priority; each looks up a
+table; a table answers with the longest prefix that holds the destination, of several the one with the
+lowest metric; `throw` and no match go on with the next rule. A table becomes disjoint ranges of
+destinations in one sweep over its sorted prefixes. Sources: ip-rule(8), ip-route(8), and for reverse
+path filtering and martians Linux' ip-sysctl.rst and net/ipv4/route.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from netsim.space.addresses import show_address
+from netsim.space.diagram import AND, LESS, OR, TRUE
+from netsim.space.fields import ADDRESS_FIELDS, FIELDS, Family, Range, interface_value, merge_ranges
+from netsim.space.packets import POOL, bits_node, condition_node, field_node
+from netsim.topology.model import Device, NextHop, Prefix, Route, RouteRule, RouteType
+
+_DEFAULT_RULES = (RouteRule(0, "local"), RouteRule(32766, "main"), RouteRule(32767, "default"))
+
+
+@attrs.frozen(slots=True)
+class Forward:
+    """Part of a device's forwarding: `packets` is a diagram over the current header.
+
+    `action` is local, forward, blackhole, unreachable, prohibit or no-route; `route` decided it.
+    """
+
+    packets: int
+    action: str
+    hops: tuple[NextHop, ...] = ()
+    route: Route | None = None
+
+
+def connected(device: Device) -> tuple[Route, ...]:
+    """The routes that the interfaces bring: local addresses, broadcasts and connected prefixes."""
+    found: list[Route] = []
+    for interface in device.interfaces:
+        main = interface.vrf or "main"
+        local = interface.vrf or "local"
+        hop = (NextHop(interface.name),)
+        for p in interface.addresses:
+            own = Prefix(p.family, p.address, p.family.bits)
+            found.append(Route(own, hop, RouteType.LOCAL, 0, local, interface.source))
+            if p.length < p.family.bits:
+                net = Prefix(p.family, p.first, p.length)
+                found.append(Route(net, hop, RouteType.UNICAST, 0, main, interface.source))
+                if p.family is Family.IPV4 and p.length < 31:
+                    last = Prefix(p.family, p.last, 32)
+                    found.append(Route(last, hop, RouteType.BROADCAST, 0, local, interface.source))
+    found.append(Route(Prefix(Family.IPV4, 127 << 24, 8), (NextHop("lo"),), RouteType.LOCAL, 0, "local"))
+    found.append(Route(Prefix(Family.IPV6, 1, 128), (NextHop("lo"),), RouteType.LOCAL, 0, "local"))
+    return tuple(found)
+
+
+def resolved(device: Device) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
+    """The device's active routes, next hops without an interface resolved, and those that are not active."""
+    own = connected(device)
+    active, dead = list(own), []
+    for route in device.routes:
+        hops: list[NextHop] = []
+        for hop in route.hops:
+            if hop.interface or hop.via is None:
+                hops.append(hop)
+                continue
+            link = next(
+                (i for i in device.interfaces for p in i.addresses if hop.via in p), None
+            )
+            if link is not None:
+                hops.append(attrs.evolve(hop, interface=link.name))
+        if route.hops and not hops:
+            dead.append(route)
+        else:
+            active.append(attrs.evolve(route, hops=tuple(hops)))
+    return tuple(active), tuple(dead)
+
+
+def best_routes(routes: Iterable[Route], family: Family) -> list[tuple[Range, Route]]:
+    """Disjoint ranges of destinations with the route that wins each: longest prefix, then lowest metric.
+
+    Of equal prefix and metric the first one wins, as the kernel keeps the older one.
+    """
+    chosen: dict[tuple[int, int], Route] = {}
+    for route in routes:
+        if route.prefix.family is not family:
+            continue
+        key = (route.prefix.first, route.prefix.length)
+        if key not in chosen or route.metric < chosen[key].metric:
+            chosen[key] = route
+    result: list[tuple[Range, Route]] = []
+    stack: list[Route] = []
+    position = 0
+
+    def close(until: int) -> None:
+        """Emit up to (not including) `until`, leaving prefixes that end before it."""
+        nonlocal position
+        while stack and stack[-1].prefix.last < until:
+            top = stack.pop()
+            if position <= top.prefix.last:
+                result.append(((position, top.prefix.last), top))
+                position = top.prefix.last + 1
+        if stack and position < until:
+            result.append(((position, until - 1), stack[-1]))
+        position = max(position, until)
+
+    for (first, _), route in sorted(chosen.items()):
+        close(first)
+        stack.append(route)
+    close(1 << family.bits)
+    return result
+
+
+def _rule_node(rule: RouteRule) -> int:
+    """The packets that look up a rule's table."""
+    node = TRUE
+    if rule.family is not None:
+        node = field_node(FIELDS["family"], ((rule.family, rule.family),))
+    for side, prefix in (("src", rule.src), ("dst", rule.dst)):
+        if prefix is not None:
+            name = ADDRESS_FIELDS[side, prefix.family]
+            node = POOL.apply(AND, node, condition_node(name, ((prefix.first, prefix.last),)))
+    for field, name in (("iif", rule.iif), ("oif", rule.oif)):
+        if name:
+            value = interface_value(name)
+            node = POOL.apply(AND, node, field_node(FIELDS[field], ((value, value),)))
+    if rule.fwmark is not None:
+        value, mask = rule.fwmark
+        node = POOL.apply(AND, node, bits_node(FIELDS["mark"], mask, value & mask))
+    if rule.tos is not None:
+        node = POOL.apply(AND, node, field_node(FIELDS["tos"], ((rule.tos, rule.tos),)))
+    return POOL.negate(node) if rule.negated else node
+
+
+def _vrf_rules(device: Device) -> list[RouteRule]:
+    """Packets that arrive in a VRF look up its table (l3mdev, priority 1000)."""
+    return [RouteRule(1000, i.vrf, iif=i.name) for i in device.interfaces if i.vrf] + [
+        # and, once they are in it, nothing else
+        RouteRule(1001, "", iif=i.name, action=RouteType.UNREACHABLE)
+        for i in device.interfaces
+        if i.vrf
+    ]
+
+
+def forwarding(device: Device) -> tuple[Forward, ...]:
+    """What the device does with packets: disjoint parts whose union is everything.
+
+    The diagrams are over the current header: destination, and what policy rules ask (source, iif, mark).
+    """
+    routes, _ = resolved(device)
+    tables: dict[str, list[Route]] = {}
+    for route in routes:
+        tables.setdefault(route.table, []).append(route)
+    given = device.route_rules or _DEFAULT_RULES
+    if not any(r.table == "local" for r in given):
+        given = (_DEFAULT_RULES[0], *given)
+    rules = sorted([*given, *_vrf_rules(device)], key=lambda r: r.priority)
+    found: list[Forward] = []
+    rest = TRUE
+    for rule in rules:
+        if not rest:
+            break
+        asked = POOL.apply(AND, rest, _rule_node(rule))
+        if not asked:
+            continue
+        if rule.action is not RouteType.UNICAST:
+            found.append(Forward(asked, rule.action.value))
+            rest = POOL.apply(LESS, rest, asked)
+            continue
+        for packets, route in _lookup(tables.get(rule.table, ())):
+            part = POOL.apply(AND, asked, packets)
+            if not part or route.type is RouteType.THROW:
+                continue
+            rest = POOL.apply(LESS, rest, part)
+            action = {
+                RouteType.UNICAST: "forward",
+                RouteType.LOCAL: "local",
+                RouteType.BROADCAST: "local",
+            }.get(route.type, route.type.value)
+            found.append(Forward(part, action, route.hops, route))
+    if rest:
+        found.append(Forward(rest, "no-route"))
+    return tuple(found)
+
+
+def _lookup(routes: Iterable[Route]) -> list[tuple[int, Route]]:
+    """A table as packets -> route."""
+    listed = list(routes)
+    result: list[tuple[int, Route]] = []
+    for family in Family:
+        grouped: dict[int, tuple[Route, list[Range]]] = {}
+        for span, route in best_routes(listed, family):
+            grouped.setdefault(id(route), (route, []))[1].append(span)
+        field = ADDRESS_FIELDS["dst", family]
+        result += [(condition_node(field, merge_ranges(r)), route) for route, r in grouped.values()]
+    return result
+
+
+def reverse_path(device: Device, interface: str, forwards: tuple[Forward, ...]) -> tuple[int, int]:
+    """The rp_filter mode of an interface and the packets whose IPv4 source passes it.
+
+    Mode 0 passes all, 1 (strict) those whose source is routed back through the same interface, 2 (loose)
+    those whose source is routed at all. The larger of the device's and the interface's setting counts.
+    """
+    found = device.interface(interface)
+    mode = max(device.rp_filter or 0, (found.rp_filter or 0) if found else 0)
+    if mode == 0:
+        return 0, TRUE
+    good: list[Range] = []
+    for forward in forwards:
+        if forward.action != "forward":
+            continue
+        if mode == 1 and all(hop.interface != interface for hop in forward.hops):
+            continue
+        good += _destinations(forward)
+    ipv6 = field_node(FIELDS["family"], ((1, 1),))
+    node = condition_node("src4", merge_ranges(good))
+    return mode, POOL.apply(OR, node, ipv6)
+
+
+def _destinations(forward: Forward) -> tuple[Range, ...]:
+    from netsim.space.packets import PacketSet
+
+    return PacketSet(forward.packets).address_ranges("dst").get(Family.IPV4, ())
+
+
+def martians(device: Device) -> tuple[tuple[str, int], ...]:
+    """The packets that routing refuses whatever the tables say, by name: (name, packets).
+
+    `martian-source`: multicast, limited broadcast, loopback, 0/8, and the device's own addresses;
+    `martian-destination`: 0/8 and loopback from outside (net/ipv4/route.c; RFC 4291 for IPv6).
+    """
+    own4 = [(p.address, p.address) for i in device.interfaces for p in i.addresses if p.family is Family.IPV4]
+    bad = [(0, (1 << 24) - 1), (127 << 24, (128 << 24) - 1), (224 << 24, (1 << 32) - 1)]
+    dst = [(0, (1 << 24) - 1), (127 << 24, (128 << 24) - 1)]
+    bad6 = [(0, 1), (0xFF << 120, (1 << 128) - 1)]
+    source = POOL.apply(
+        OR, condition_node("src4", merge_ranges([*bad, *own4])), condition_node("src6", merge_ranges(bad6))
+    )
+    destination = POOL.apply(OR, condition_node("dst4", merge_ranges(dst)), condition_node("dst6", ((0, 1),)))
+    return (("martian-source", source), ("martian-destination", destination))
+
+
+def explain_route(forward: Forward) -> str:
+    """A route as text for answers."""
+    if forward.route is None:
+        return "no route to the destination"
+    hops = ", ".join(
+        (f"via {show_address(*h.via)} " if h.via else "") + f"dev {h.interface}" for h in forward.hops
+    )
+    return f"{forward.action}: {forward.route.prefix} {hops}".strip()
+
+
+__all__ = ["Forward", "best_routes", "connected", "explain_route", "forwarding", "martians", "resolved", "reverse_path"]

@@ -1,0 +1,334 @@
+"""A network as a value: devices, hosts, services, subnets and the links between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import attrs
+
+from netsim.display import Displayed, Document, Heading, Paragraph, Span, Table, Tone
+from netsim.errors import QuestionError, near_misses
+from netsim.index import Index
+from netsim.rules.bind import own_addresses
+from netsim.rules.model import RuleSet
+from netsim.space.addresses import ranges as address_ranges
+from netsim.space.fields import Family, Range, complement_ranges, merge_ranges
+from netsim.topology.forwarding import Forward, forwarding, resolved
+from netsim.topology.model import Assumption, Device, Host, Prefix, Service, Subnet
+
+Addresses = tuple[tuple[Family, tuple[Range, ...]], ...]
+
+
+@attrs.frozen(slots=True)
+class Instance:
+    """One end of a question: its addresses by family, its weight, and the links where it is attached."""
+
+    name: str
+    addresses: Addresses
+    weight: int
+    links: tuple[str, ...]
+    gateway: tuple[tuple[Family, int], ...] = ()
+    host: bool = True
+
+
+_GLOBAL4: tuple[Range, ...] = complement_ranges(
+    tuple(
+        address_ranges(
+            ["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+             "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
+             "203.0.113.0/24", "224.0.0.0/3"]
+        )[Family.IPV4]
+    ),
+    (1 << 32) - 1,
+)  # fmt: skip
+_GLOBAL6: tuple[Range, ...] = address_ranges("2000::/3")[Family.IPV6]
+
+
+
+def _by_name(items: Any) -> Mapping[str, Any]:
+    if isinstance(items, Mapping):
+        return dict(items)
+    return {item.name: item for item in items}
+
+
+@attrs.frozen(eq=False)
+class Network(Displayed):
+    """A frozen network. Names of devices, hosts, services and subnets are distinct.
+
+    `internet` are the links where the internet enters. `assumptions` is what the site does not say.
+    Two networks are equal if everything in them is.
+    """
+
+    devices: Mapping[str, Device] = attrs.field(converter=_by_name, factory=dict)
+    hosts: Mapping[str, Host] = attrs.field(converter=_by_name, factory=dict)
+    services: Mapping[str, Service] = attrs.field(converter=_by_name, factory=dict)
+    subnets: Mapping[str, Subnet] = attrs.field(converter=_by_name, factory=dict)
+    internet: tuple[str, ...] = ()
+    name: str = ""
+    root: str = ""
+    assumptions: tuple[Assumption, ...] = ()
+
+    def _key(self) -> tuple[Any, ...]:
+        return (dict(self.devices), dict(self.hosts), dict(self.services), dict(self.subnets), self.internet)
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Network) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(tuple(sorted(part)) for part in self._key()))
+
+    # What is compiled, once a network
+
+    @cached_property
+    def indexes(self) -> Mapping[str, tuple[Index, ...]]:
+        """The index of each rule set of each device; its variables are apart from every other's."""
+        from netsim.index.compile import pure_texts
+
+        found: dict[str, tuple[Index, ...]] = {}
+        variable = 0
+        for name, device in self.devices.items():
+            own = own_addresses(device.addresses())
+            indexes = []
+            for ruleset in device.rulesets:
+                indexes.append(_index(ruleset, own, variable))
+                variable += len(pure_texts(ruleset))
+            found[name] = tuple(indexes)
+        return found
+
+    @cached_property
+    def forwards(self) -> Mapping[str, tuple[Forward, ...]]:
+        """The forwarding of each device."""
+        return {name: _forwarding(device) for name, device in self.devices.items()}
+
+    @cached_property
+    def graph(self) -> Any:
+        """The network as a frozen `networkx.MultiDiGraph`; see `topology.graph` for its attributes."""
+        from netsim.topology.graph import to_graph
+
+        return to_graph(self)
+
+    # Names
+
+    def names(self) -> list[str]:
+        """Everything that can be asked about by name."""
+        internet = ["internet"] if self.internet else []
+        return [*self.services, *self.hosts, *self.subnets, *self.devices, *internet]
+
+    def device(self, name: str) -> Device:
+        """The device of that name. Raises `QuestionError`."""
+        found = self.devices.get(name)
+        if found is None:
+            raise QuestionError.of(f"no device {name[:60]!r}", code="NS301", hint=near_misses(name, self.devices))
+        return found
+
+    def instances(self, name: str) -> tuple[Instance, ...]:
+        """What a name or prefix stands for. Raises `QuestionError` if it stands for nothing here."""
+        if name in self.services:
+            service = self.services[name]
+            return tuple(attrs.evolve(self._host(self.hosts[h]), weight=w) for h, w in service.instances)
+        if name in self.hosts:
+            return (self._host(self.hosts[name]),)
+        if name in self.subnets:
+            subnet = self.subnets[name]
+            return (Instance(name, _addresses(subnet.prefixes, whole=True), 1, (subnet.link,), (), False),)
+        if name in self.devices:
+            device = self.devices[name]
+            prefixes = [p for i in device.interfaces for p in i.addresses]
+            links = tuple(dict.fromkeys(i.link for i in device.interfaces if i.link))
+            return (Instance(name, _addresses(prefixes), 1, links, (), False),)
+        if name == "internet":
+            return (self._internet(),)
+        return self._prefix(name)
+
+    def _host(self, host: Host) -> Instance:
+        return Instance(host.name, _addresses(host.addresses), 1, (host.link,), host.gateway)
+
+    def _internet(self) -> Instance:
+        if not self.internet:
+            raise QuestionError.of("this site declares no internet", code="NS302", hint="add 'internet: {links: [...]}'")
+        own: dict[Family, list[Range]] = {f: [] for f in Family}
+        for device in self.devices.values():
+            for i in device.interfaces:
+                for p in i.addresses:
+                    own[p.family].append((p.first, p.last))
+        addresses = []
+        for family, world in ((Family.IPV4, _GLOBAL4), (Family.IPV6, _GLOBAL6)):
+            top = (1 << family.bits) - 1
+            outside = complement_ranges(world, top)
+            left = complement_ranges(merge_ranges([*outside, *own[family]]), top)
+            addresses.append((family, left))
+        return Instance("internet", tuple(addresses), 1, self.internet, (), False)
+
+    def _prefix(self, text: str) -> tuple[Instance, ...]:
+        try:
+            found = address_ranges(text)
+        except ValueError:
+            hint = near_misses(text, self.names()) or "a name of the site, an address or a prefix is expected"
+            raise QuestionError.of(f"nothing is called {text[:60]!r}", code="NS301", hint=hint) from None
+        result: list[Instance] = []
+        covered: dict[Family, list[Range]] = {}
+        for link, prefixes in self._link_prefixes().items():
+            addresses = []
+            for family, wanted in found.items():
+                here = merge_ranges([(p.first, p.last) for p in prefixes if p.family is family])
+                top = (1 << family.bits) - 1
+                both = complement_ranges(
+                    merge_ranges([*complement_ranges(wanted, top), *complement_ranges(here, top)]), top
+                )
+                if both:
+                    addresses.append((family, both))
+                    covered.setdefault(family, []).extend(both)
+            if addresses:
+                result.append(Instance(f"{text} on {link}", tuple(addresses), 1, (link,), (), False))
+        left = []
+        for family, wanted in found.items():
+            top = (1 << family.bits) - 1
+            rest = merge_ranges([*complement_ranges(wanted, top), *covered.get(family, [])])
+            outside = complement_ranges(rest, top)
+            if outside:
+                left.append((family, outside))
+        if left and self.internet:
+            result.append(Instance(f"{text} outside", tuple(left), 1, self.internet, (), False))
+        if not result:
+            raise QuestionError.of(f"{text[:60]} is on no link of this site", code="NS302")
+        return tuple(result)
+
+    def _link_prefixes(self) -> dict[str, list[Prefix]]:
+        found: dict[str, list[Prefix]] = {}
+        for device in self.devices.values():
+            for i in device.interfaces:
+                if i.link:
+                    found.setdefault(i.link, []).extend(i.addresses)
+        for host in self.hosts.values():
+            found.setdefault(host.link, []).extend(host.addresses)
+        for subnet in self.subnets.values():
+            found.setdefault(subnet.link, []).extend(subnet.prefixes)
+        return found
+
+    # Links
+
+    @cached_property
+    def neighbours(self) -> Mapping[str, tuple[tuple[Device, Any], ...]]:
+        """Link -> the device interfaces on it."""
+        found: dict[str, list[tuple[Device, Any]]] = {}
+        for device in self.devices.values():
+            for interface in device.interfaces:
+                if interface.link:
+                    found.setdefault(interface.link, []).append((device, interface))
+        return {link: tuple(each) for link, each in found.items()}
+
+    # Changes
+
+    def with_device(self, device: Device) -> Network:
+        """This network with one device added or exchanged."""
+        return attrs.evolve(self, devices={**self.devices, device.name: device})
+
+    def edit(self) -> Any:
+        """A change of this network: chain `insert`, `replace`, `delete`; `.network` is the result."""
+        from netsim.topology.edit import Edit
+
+        return Edit(self)
+
+    @classmethod
+    def build(cls, **site: Any) -> Network:
+        """A network without files: the keys of `netsim.yaml`, with rules as text or as rule sets.
+
+        Raises `InputError` for what a site file would be refused for.
+        """
+        from netsim.topology.site import build
+
+        return build(site)
+
+    # Showing
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The devices as plain rows."""
+        return [
+            {
+                "device": d.name,
+                "interfaces": len(d.interfaces),
+                "rules": sum(1 for r in d.rulesets for _ in r.rules()),
+                "partly_unmodelled": sum(1 for r in d.rulesets for rule in r.rules() if not rule.modelled),
+                "routes": len(d.routes),
+                "files": [r.file for r in d.rulesets],
+            }
+            for d in self.devices.values()
+        ]
+
+    def document(self) -> Document:
+        """Devices, services and assumptions."""
+        devices = [
+            (str(r["device"]), str(r["interfaces"]), str(r["rules"]), str(r["partly_unmodelled"]),
+             ", ".join(r["files"]))
+            for r in self.rows()
+        ]  # fmt: skip
+        services = [
+            (s.name, str(len(s.instances)), ", ".join(h for h, _ in s.instances), ", ".join(s.ports))
+            for s in self.services.values()
+        ]
+        title = f"Network {self.name or self.root or ''}".strip()
+        blocks: list[Any] = [Heading(title)]
+        columns = ("device", "interfaces", "rules", "unmodelled", "files")
+        blocks.append(Table(columns, devices, right=columns[1:4]))
+        if services:
+            blocks += [Heading("Services"), Table(("service", "instances", "hosts", "ports"), services, right=("instances",))]
+        if self.assumptions:
+            blocks.append(Heading("Assumptions"))
+            blocks += [Paragraph([Span(f"{a.code} ", Tone.DIM), a.text]) for a in self.assumptions]
+        return Document(blocks)
+
+
+def _addresses(prefixes: Iterable[Prefix], *, whole: bool = False) -> Addresses:
+    found: dict[Family, list[Range]] = {}
+    for p in prefixes:
+        found.setdefault(p.family, []).append((p.first, p.last) if whole else (p.address, p.address))
+    return tuple((family, merge_ranges(rs)) for family, rs in sorted(found.items()))
+
+
+_INDEXES: dict[tuple[int, int, int], tuple[RuleSet, Index]] = {}
+_FORWARDS: dict[int, tuple[Device, tuple[Forward, ...]]] = {}
+_KEPT = 256
+
+
+def _index(ruleset: RuleSet, own: Any, variable: int) -> Index:
+    """The index of a rule set; an edit of one device does not compile the others again."""
+    key = (id(ruleset), variable, hash(own))
+    found = _INDEXES.get(key)
+    if found is None or found[0] is not ruleset:
+        if len(_INDEXES) >= _KEPT:
+            _INDEXES.clear()
+        found = _INDEXES[key] = (ruleset, Index(ruleset, addresses=own, first_variable=variable))
+    return found[1]
+
+
+def _forwarding(device: Device) -> tuple[Forward, ...]:
+    key = hash((device.name, device.interfaces, device.routes, device.route_rules))
+    found = _FORWARDS.get(key)
+    if found is None or found[0].interfaces != device.interfaces or found[0].routes != device.routes or (
+        found[0].route_rules != device.route_rules
+    ):
+        if len(_FORWARDS) >= _KEPT:
+            _FORWARDS.clear()
+        found = _FORWARDS[key] = (device, forwarding(device))
+    return found[1]
+
+
+def inactive_routes(device: Device) -> tuple[Assumption, ...]:
+    """The routes whose next hop is on no connected network."""
+    _, dead = resolved(device)
+    return tuple(
+        Assumption("inactive-route", f"{device.name}: route {r} is inactive, its next hop is on no connected network", r.source)
+        for r in dead
+    )
+
+
+def bound(device: Device, ruleset: RuleSet, sets: Mapping[str, Any] | None) -> RuleSet:
+    """A rule set with the device's own addresses and its sets bound."""
+    from netsim.rules.bind import bind
+
+    return bind(ruleset.named(device.name), addresses=device.addresses(), sets=sets)
+
+
+__all__ = ["Instance", "Network", "bound", "inactive_routes"]
