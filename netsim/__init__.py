@@ -1,1 +1,90 @@
-"""netsim: ask a network's firewalls a question and get a proof."""
+"""netsim: ask a network's firewalls a question and get a proof, not a guess.
+
+    >>> import netsim
+    >>> rules = netsim.parse("*filter\\n:FORWARD DROP\\n-A FORWARD -p tcp --dport 80 -j ACCEPT\\nCOMMIT\\n")
+    >>> packet = netsim.Packet(src="10.0.0.1", dst="10.0.0.2", protocol="tcp", sport=40000, dport=80)
+    >>> rules.decide(packet).verdict
+    <Verdict.ACCEPT: 'accept'>
+
+The names below load on first use, so that importing netsim costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netsim.api import (
+        EVERYTHING,
+        NOTHING,
+        Decision,
+        Diagnostic,
+        Family,
+        InputError,
+        Limits,
+        NetsimError,
+        Packet,
+        PacketSet,
+        QuestionError,
+        Rule,
+        Rules,
+        RuleSet,
+        Source,
+        Verdict,
+        from_graph,
+        load,
+        packets,
+        parse,
+        reach,
+    )
+    from netsim.queries.reach import Reachability, Status
+    from netsim.topology.network import Network
+
+__version__ = "0.1.0"
+
+_ELSEWHERE = {
+    "Network": "netsim.topology.network",
+    "Reachability": "netsim.queries.reach",
+    "Status": "netsim.queries.reach",
+}
+
+__all__ = [
+    "EVERYTHING",
+    "NOTHING",
+    "Decision",
+    "Diagnostic",
+    "Family",
+    "InputError",
+    "Limits",
+    "NetsimError",
+    "Network",
+    "Packet",
+    "PacketSet",
+    "QuestionError",
+    "Reachability",
+    "Rule",
+    "RuleSet",
+    "Rules",
+    "Source",
+    "Status",
+    "Verdict",
+    "from_graph",
+    "load",
+    "packets",
+    "parse",
+    "reach",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'netsim' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_ELSEWHERE.get(name, "netsim.api")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

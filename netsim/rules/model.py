@@ -431,10 +431,12 @@ class RuleSet:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RuleSet):
             return NotImplemented
+        if self is other:
+            return True
         return dict(self.chains) == dict(other.chains) and self.family == other.family
 
     def __hash__(self) -> int:
-        return hash((tuple(self.chains.items()), self.family))
+        return hash((tuple((c.name, len(c.rules)) for c in self.chains.values()), self.family, self.device))
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = {a.name: getattr(self, a.name) for a in attrs.fields(RuleSet)}

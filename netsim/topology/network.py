@@ -225,6 +225,10 @@ class Network(Displayed):
         """This network with one device added or exchanged."""
         return attrs.evolve(self, devices={**self.devices, device.name: device})
 
+    def reach(self, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
+        """Whether `src` reaches `dst`; see `netsim.queries.reach.reach`."""
+        return _query("reach")(self, src, dst, traffic, **more)
+
     def edit(self) -> Any:
         """A change of this network: chain `insert`, `replace`, `delete`; `.network` is the result."""
         from netsim.topology.edit import Edit
@@ -285,6 +289,23 @@ def _addresses(prefixes: Iterable[Prefix], *, whole: bool = False) -> Addresses:
     for p in prefixes:
         found.setdefault(p.family, []).append((p.first, p.last) if whole else (p.address, p.address))
     return tuple((family, merge_ranges(rs)) for family, rs in sorted(found.items()))
+
+
+_QUERIES: dict[str, Any] = {}
+
+
+def _query(name: str) -> Any:
+    """A registered query; its module, which lies above, is found by name on first use."""
+    if name not in _QUERIES:
+        from importlib import import_module
+
+        import_module(f"netsim.queries.{name}")
+    return _QUERIES[name]
+
+
+def register(name: str, query: Any) -> None:
+    """Let a query of the layer above be asked as a method of the network."""
+    _QUERIES[name] = query
 
 
 _INDEXES: dict[tuple[int, int, int], tuple[RuleSet, Index]] = {}

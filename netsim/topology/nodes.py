@@ -150,7 +150,7 @@ def load_yaml(text: str, file: str, limits: Limits) -> Node:
         if total > limits.yaml_nodes or level > limits.yaml_depth:
             raise _limit(node.source, "too many YAML nodes once aliases are followed (Limits.yaml_nodes)")
         if isinstance(raw, yaml.ScalarNode):
-            node.value = plain_scalar(raw.value) if raw.style is None else raw.value
+            node.value = plain_scalar(raw.value) if not raw.style else raw.value
         elif isinstance(raw, yaml.SequenceNode):
             node.value = []
             for child in raw.value:

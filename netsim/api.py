@@ -1,0 +1,90 @@
+"""The verbs: load, parse, reach. Each is thin; the answers come from the layers below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from netsim.errors import DEFAULT_LIMITS, Diagnostic, InputError, Limits, NetsimError, QuestionError
+from netsim.parsers import parse as _parse
+from netsim.parsers import parse_file as _parse_file
+from netsim.parsers.ipset import parse_ipsets
+from netsim.parsers.text import read_bytes
+from netsim.queries.verdict import Decision, Rules
+from netsim.rules.bind import Interfaces
+from netsim.rules.model import Rule, RuleSet, Verdict
+from netsim.source import Source
+from netsim.space import EVERYTHING, NOTHING, Packet, PacketSet, packets
+from netsim.space.fields import Family
+
+
+def load(site: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Any:
+    """The network of a site folder (one with a `netsim.yaml`). Raises `InputError`."""
+    from netsim.topology.site import load as load_site
+
+    return load_site(site, limits=limits)
+
+
+def parse(
+    rules: str | Path,
+    *,
+    addresses: Interfaces | None = None,
+    ipsets: str | Path | None = None,
+    family: Family | None = None,
+    backend: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Rules:
+    """The rules of a file, or of a text that has more than one line.
+
+    `addresses` are the device's own (`{"eth0": ["10.0.0.1/24"]}`), `ipsets` a file or text of
+    `ipset save`. Raises `InputError` with every mistake, `ValueError` for what is no address.
+    """
+    if isinstance(rules, str) and "\n" in rules:
+        ruleset = _parse(rules, family=family, backend=backend, limits=limits)
+    else:
+        ruleset = _parse_file(rules, family=family, backend=backend, limits=limits)
+    sets = None
+    if ipsets is not None:
+        inline = isinstance(ipsets, str) and "\n" in ipsets
+        data: str | bytes = str(ipsets) if inline else read_bytes(ipsets, limits)
+        sets = parse_ipsets(data, file="" if inline else str(ipsets), limits=limits)
+    return Rules(ruleset, addresses=addresses, sets=sets, limits=limits)
+
+
+def reach(network: Any, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
+    """Whether `src` reaches `dst` in a network; see `netsim.queries.reach.reach`."""
+    from netsim.queries.reach import reach as ask
+
+    return ask(network, src, dst, traffic, **more)
+
+
+def from_graph(graph: Any) -> Any:
+    """The network of a networkx graph; see `netsim.topology.graph` for its attributes."""
+    from netsim.topology.graph import from_graph as convert
+
+    return convert(graph)
+
+
+__all__ = [
+    "EVERYTHING",
+    "NOTHING",
+    "Decision",
+    "Diagnostic",
+    "Family",
+    "InputError",
+    "Limits",
+    "NetsimError",
+    "Packet",
+    "PacketSet",
+    "QuestionError",
+    "Rule",
+    "RuleSet",
+    "Rules",
+    "Source",
+    "Verdict",
+    "from_graph",
+    "load",
+    "packets",
+    "parse",
+    "reach",
+]

@@ -1,0 +1,42 @@
+"""The app: its commands, one module each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from netsim.cli import demo, reach, show, test
+
+app = typer.Typer(
+    name="netsim",
+    help="Ask a network's firewalls a question and get a proof, not a guess.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from netsim import __version__
+
+        typer.echo(f"netsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Ask a network's firewalls a question and get a proof, not a guess."""
+    del version
+
+
+app.command("demo", rich_help_panel="Start")(demo.demo)
+app.command("reach", rich_help_panel="Ask")(reach.reach)
+app.command("test", rich_help_panel="Ask")(test.test)
+app.command("show", rich_help_panel="Ask")(show.show)

@@ -1,0 +1,587 @@
+"""Packets through the network: from a sender to wherever they end, and the answers back.
+
+Theory of operation. A *traveller* is a set in the sender's header with the transformation so far, on a
+link or at a device. A device asks its chains in the kernel's order (PREROUTING, routing, INPUT or
+FORWARD, POSTROUTING); what stops part of a traveller becomes a `Blocker` with exactly that part. Every
+set stays in the sender's header, so blockers, shares and witnesses can be read as they are. Equal-cost
+paths copy a traveller; undecided conditions split it into parts that are not `sure`.
+
+An answer starts where an opening packet arrived, with addresses and ports swapped. On a device that the
+opening packet went through (or that shares its states with one) it is established, and translations are
+undone: the destination when it arrives, the source when it leaves. Elsewhere connection tracking does
+not know it (SEMANTICS of Linux: SYN+ACK is INVALID, UDP is NEW).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import attrs
+
+from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
+from netsim.index.flow import Blocked, Decision, Flow, Piece
+from netsim.queries.traffic import Traffic
+from netsim.rules.model import ActionKind, Point, Rule, RuleSet, Tracking, Verdict
+from netsim.space.addresses import show_address
+from netsim.space.diagram import AND, FALSE, LESS, OR, Const, LevelMap, Shift
+from netsim.space.fields import (
+    ABSENT,
+    ADDRESS_FIELDS,
+    FIELDS,
+    LEVEL_MAXIMA,
+    NO_MAC,
+    CtStatus,
+    Direction,
+    Family,
+    State,
+    interface_value,
+)
+from netsim.space.packets import POOL, condition_node
+from netsim.space.transform import Transformation, constant
+from netsim.topology.forwarding import Forward, explain_route, martians, reverse_path
+from netsim.topology.model import Device, Interface
+from netsim.topology.network import Instance, Network
+
+
+@attrs.frozen(slots=True)
+class Hop:
+    """One station of a path: a host, a device with the interfaces used, or the end."""
+
+    name: str
+    iif: str = ""
+    oif: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        ports = "/".join(p for p in (self.iif, self.oif) if p)
+        return f"{self.name}[{ports}]" if ports else self.name
+
+
+@attrs.frozen(slots=True)
+class Stop:
+    """What stops part of the packets: see `reach.Blocker`, which is this with packet sets."""
+
+    kind: str
+    device: str
+    rule: Rule | None
+    text: str
+    chain: str
+    verdict: str
+    sure: int
+    maybe: int
+    trail: tuple[Rule, ...]
+    direction: str
+    path: tuple[Hop, ...]
+
+
+@attrs.frozen(slots=True)
+class Crossing:
+    """How an opening packet went through a device: its header before, and what the device keeps of it."""
+
+    device: str
+    group: str
+    before: Transformation
+    ctmark: tuple[tuple[int, LevelMap], ...]
+    status: int
+    entry: bool
+
+
+@attrs.frozen(slots=True)
+class Traveller:
+    """A set on its way. `via` is the next hop's address on `link`, None: the destination itself."""
+
+    packets: int
+    change: Transformation
+    sure: bool
+    link: str
+    via: tuple[Family, int] | None
+    path: tuple[Hop, ...]
+    crossings: tuple[Crossing, ...] = ()
+
+
+_CONTEXT = frozenset(
+    level
+    for name in ("iif", "oif", "state", "direction", "mark", "ctmark", "ct_status", "mac")
+    for level in FIELDS[name].levels
+)
+_KEEP_RAW = frozenset(FIELDS["state"].levels + FIELDS["direction"].levels)
+
+
+def _sets(field: str, value: int) -> dict[int, LevelMap]:
+    return dict(constant(field, value).maps)
+
+
+class Tracer:
+    """Traces one class of traffic of one family. Collects `stops`, `arrived` and `doubts` on its way.
+
+    `answering`: the opening packets' crossings, for an answer. `raw`: the packets say their own state.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        traffic: Traffic,
+        family: Family,
+        targets: Sequence[Instance],
+        *,
+        answering: tuple[Crossing, ...] | None = None,
+        raw: bool = False,
+    ) -> None:
+        self.network = network
+        self.traffic = traffic
+        self.family = family
+        self.targets = targets
+        self.answering = answering
+        self.raw = raw
+        self.stops: list[Stop] = []
+        self.arrived: list[Traveller] = []
+        self.undecided: list[tuple[Rule, int]] = []
+        self.assumed: dict[str, None] = {}
+
+    @property
+    def direction(self) -> str:
+        """What is traced, for blockers."""
+        return "opening" if self.answering is None else "answer"
+
+    # Starting
+
+    def start(self, source: Instance, packets: int, change: Transformation) -> None:
+        """Send packets from an end system (or a device) and follow them to their ends."""
+        waiting: list[Traveller] = []
+        device = self.network.devices.get(source.name)
+        first = (Hop(source.name),)
+        if device is not None:
+            waiting += self._local_out(device, Traveller(packets, change, True, "", None, first))
+        else:
+            for link in source.links:
+                waiting += self._leave_host(source, link, packets, change, first)
+        steps = 0
+        while waiting:
+            steps += 1
+            if steps > DEFAULT_LIMITS.paths:
+                raise BudgetExceeded(f"more than {DEFAULT_LIMITS.paths} steps on paths (Limits.paths)")
+            waiting += self._deliver(waiting.pop())
+
+    def _leave_host(
+        self, source: Instance, link: str, packets: int, change: Transformation, path: tuple[Hop, ...]
+    ) -> list[Traveller]:
+        """A host sends on its link what is there, and the rest to its gateways."""
+        near = self._on_link(link)
+        here = POOL.apply(AND, packets, change.preimage(POOL, near, OR))
+        far = POOL.apply(LESS, packets, here)
+        found = [Traveller(here, change, True, link, None, path)] if here else []
+        if not far:
+            return found
+        gateways = [g for g in source.gateway if g[0] is self.family]
+        if not gateways:
+            gateways = [
+                (p.family, p.address)
+                for _, interface in self.network.neighbours.get(link, ())
+                for p in interface.addresses
+                if p.family is self.family
+            ]
+            if len(gateways) > 1:
+                self.assumed.setdefault(f"{source.name} uses each router on {link} (no gateway is given)")
+        if not gateways:
+            self._stop("no-gateway", source.name, f"{source.name} has no router on {link}", far, True, path)
+        return found + [Traveller(far, change, True, link, g, path) for g in gateways]
+
+    def _on_link(self, link: str) -> int:
+        """The packets whose destination is in a network of the link, or attached to it."""
+        field = ADDRESS_FIELDS["dst", self.family]
+        prefixes = [
+            (p.first, p.last)
+            for _, interface in self.network.neighbours.get(link, ())
+            for p in interface.addresses
+            if p.family is self.family
+        ]
+        node = self._attached(link)
+        for low, high in prefixes:
+            node = POOL.apply(OR, node, condition_node(field, ((low, high),)))
+        return node
+
+    def _attached(self, link: str) -> int:
+        """The packets whose destination is an end system on a link."""
+        field = ADDRESS_FIELDS["dst", self.family]
+        found: list[tuple[int, int]] = []
+        for host in self.network.hosts.values():
+            if host.link == link:
+                found += [(p.address, p.address) for p in host.addresses if p.family is self.family]
+        for subnet in self.network.subnets.values():
+            if subnet.link == link:
+                found += [(p.first, p.last) for p in subnet.prefixes if p.family is self.family]
+        for target in self.targets:
+            if link in target.links and target.name not in self.network.devices:
+                for family, ranges in target.addresses:
+                    found += ranges if family is self.family else ()
+        if link in self.network.internet:
+            for family, ranges in self.network.instances("internet")[0].addresses:
+                found += ranges if family is self.family else ()
+        from netsim.space.fields import merge_ranges
+
+        return condition_node(field, merge_ranges(found))
+
+    # One link
+
+    def _deliver(self, t: Traveller) -> list[Traveller]:
+        """Who takes a traveller off its link."""
+        found: list[Traveller] = []
+        rest = t.packets
+        for device, interface in self.network.neighbours.get(t.link, ()):
+            if t.via is not None:
+                if any((p.family, p.address) == t.via for p in interface.addresses):
+                    return self._cross(device, interface, t)
+                continue
+            own = [
+                (p.address, p.address) for p in interface.addresses if p.family is self.family
+            ]
+            if own:
+                mine = condition_node(ADDRESS_FIELDS["dst", self.family], tuple(sorted(own)))
+                here = POOL.apply(AND, rest, t.change.preimage(POOL, mine, OR))
+                if here:
+                    rest = POOL.apply(LESS, rest, here)
+                    found += self._cross(device, interface, attrs.evolve(t, packets=here))
+        if t.via is not None:
+            text = f"nobody on {t.link} has the next hop {show_address(*t.via)}"
+            self._stop("no-neighbour", t.path[-1].name, text, t.packets, t.sure, t.path)
+            return found
+        here = POOL.apply(AND, rest, t.change.preimage(POOL, self._attached(t.link), OR))
+        if here:
+            self.arrived.append(attrs.evolve(t, packets=here, path=(*t.path, Hop(self._who(t, here)))))
+            rest = POOL.apply(LESS, rest, here)
+        if rest:
+            text = f"nobody on {t.link} has the destination's address"
+            self._stop("no-neighbour", t.path[-1].name, text, rest, t.sure, t.path)
+        return found
+
+    def _who(self, t: Traveller, packets: int) -> str:
+        """The names of the end systems on a link that are addressed."""
+        field = ADDRESS_FIELDS["dst", self.family]
+        names = []
+        for host in self.network.hosts.values():
+            if host.link == t.link:
+                own = tuple(sorted((p.address, p.address) for p in host.addresses if p.family is self.family))
+                if own and POOL.apply(AND, packets, t.change.preimage(POOL, condition_node(field, own), OR)):
+                    names.append(host.name)
+        return ", ".join(names) or t.link
+
+    # One device
+
+    def _cross(self, device: Device, interface: Interface, t: Traveller) -> list[Traveller]:
+        if any(h.name == device.name and h.iif == interface.name for h in t.path):
+            self._stop("forwarding-loop", device.name, f"{device.name} forwards in a circle", t.packets, t.sure, t.path)
+            return []
+        path = (*t.path, Hop(device.name, interface.name))
+        crossing = self._entry(device)
+        change = self._context(t.change, crossing, interface.name, device)
+        passed = crossing is not None and self._tracking(device) is Tracking.PASSED
+        pieces: tuple[Piece, ...] = (Piece(t.packets, change, t.sure),)
+        if self.answering is not None and crossing is None and self._unknown_session(device):
+            text = f"{device.name} has no session for this answer"
+            self._stop("asymmetric-return", device.name, text, t.packets, t.sure, path)
+            return []
+        if not passed:
+            pieces = self._chains(device, Point.PREROUTING, pieces, path, crossing)
+        if crossing is not None:
+            pieces = tuple(attrs.evolve(p, change=_restore(p.change, crossing, "dst", "src")) for p in pieces)
+        found: list[Traveller] = []
+        for piece in self._admitted(device, interface, pieces, path):
+            for forward in self.network.forwards[device.name]:
+                node = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, forward.packets, OR))
+                if node:
+                    part = attrs.evolve(piece, packets=node)
+                    found += self._forward(device, forward, part, t, path, crossing, passed)
+        return found
+
+    def _forward(
+        self,
+        device: Device,
+        forward: Forward,
+        piece: Piece,
+        t: Traveller,
+        path: tuple[Hop, ...],
+        crossing: Crossing | None,
+        passed: bool,
+    ) -> list[Traveller]:
+        if forward.action == "local":
+            self._local_in(device, piece, t, path, crossing, passed)
+            return []
+        if forward.action != "forward":
+            self._stop(forward.action, device.name, explain_route(forward), piece.packets, piece.sure, path)
+            return []
+        if device.ip_forward is False:
+            self._stop("ip-forward", device.name, f"{device.name} does not forward (ip_forward is off)", piece.packets, piece.sure, path)
+            return []
+        found: list[Traveller] = []
+        for hop in forward.hops:
+            here = (*path[:-1], attrs.evolve(path[-1], oif=hop.interface))
+            out = interface_value(hop.interface)
+            pieces: tuple[Piece, ...] = (attrs.evolve(piece, change=piece.change.then(constant("oif", out))),)
+            if not passed:
+                pieces = self._chains(device, Point.FORWARD, pieces, here, crossing)
+            found += self._depart(device, hop.interface, hop.via, pieces, t, here, crossing, passed)
+        return found
+
+    def _depart(
+        self,
+        device: Device,
+        oif: str,
+        via: tuple[Family, int] | None,
+        pieces: tuple[Piece, ...],
+        t: Traveller,
+        path: tuple[Hop, ...],
+        crossing: Crossing | None,
+        passed: bool,
+    ) -> list[Traveller]:
+        if not passed:
+            pieces = self._chains(device, Point.POSTROUTING, pieces, path, crossing)
+        interface = device.interface(oif)
+        if interface is None or not interface.link:
+            for piece in pieces:
+                text = f"{device.name}: {oif or 'the interface'} is on no link"
+                self._stop("no-link", device.name, text, piece.packets, piece.sure, path)
+            return []
+        found: list[Traveller] = []
+        for piece in pieces:
+            change = piece.change
+            if crossing is not None:
+                change = _restore(change, crossing, "src", "dst")
+            crossings = t.crossings
+            if self.answering is None:
+                crossings = (*crossings, self._kept(device, t.change, piece))
+            outside = change.without(_CONTEXT)
+            found.append(
+                attrs.evolve(
+                    t, packets=piece.packets, change=outside, sure=piece.sure, link=interface.link, via=via,
+                    path=path, crossings=crossings,
+                )  # fmt: skip
+            )
+        return found
+
+    def _kept(self, device: Device, before: Transformation, piece: Piece) -> Crossing:
+        """What a device remembers of an opening packet."""
+        ctmark = tuple((k, m) for k, m in piece.change.maps if k in FIELDS["ctmark"].levels)
+        status = int(CtStatus.SEEN_REPLY | CtStatus.CONFIRMED)
+        for i, level in enumerate(FIELDS["ct_status"].levels):
+            by = piece.change.level_map(level)
+            bit = 1 << (FIELDS["ct_status"].width - 1 - i)
+            if bit in (CtStatus.SNAT, CtStatus.DNAT) and by is not None and getattr(by, "constant", 0):
+                status |= bit
+        untracked = piece.change.level_map(FIELDS["state"].level) == Const(int(State.UNTRACKED))
+        return Crossing(device.name, device.state_group, before, ctmark, status, not untracked)
+
+    def _admitted(
+        self, device: Device, interface: Interface, pieces: Iterable[Piece], path: tuple[Hop, ...]
+    ) -> list[Piece]:
+        """What routing looks at: martians and reverse paths are stopped, by name."""
+        refused = list(martians(device))
+        mode, good = reverse_path(device, interface.name, self.network.forwards[device.name])
+        if mode:
+            refused.append((f"rp-filter {mode}", POOL.negate(good)))
+        result: list[Piece] = []
+        for piece in pieces:
+            rest = piece.packets
+            for name, bad in refused:
+                node = POOL.apply(AND, rest, piece.change.preimage(POOL, bad, OR))
+                if node:
+                    kind, _, number = name.partition(" ")
+                    what = f" ({'strict' if number == '1' else 'loose'})" if number else ""
+                    text = f"{device.name} refuses these sources on {interface.name}: {kind}{what}"
+                    self._stop(kind, device.name, text, node, piece.sure, path)
+                    rest = POOL.apply(LESS, rest, node)
+            if rest:
+                result.append(attrs.evolve(piece, packets=rest))
+        return result
+
+    def _local_in(
+        self, device: Device, piece: Piece, t: Traveller, path: tuple[Hop, ...],
+        crossing: Crossing | None, passed: bool,
+    ) -> None:  # fmt: skip
+        """A packet for the device itself."""
+        pieces: tuple[Piece, ...] = (piece,)
+        if not passed:
+            pieces = self._chains(device, Point.INPUT, pieces, path, crossing)
+        wanted = {i.name for i in self.targets}
+        for p in pieces:
+            if device.name not in wanted and not self._asked_of(device):
+                kind = "asymmetric-return" if self.answering is not None else "local-delivery"
+                text = f"{device.name} takes these packets for itself"
+                self._stop(kind, device.name, text, p.packets, p.sure, path)
+                continue
+            crossings = t.crossings
+            if self.answering is None:
+                crossings = (*crossings, self._kept(device, t.change, p))
+            outside = p.change.without(_CONTEXT)
+            self.arrived.append(
+                attrs.evolve(t, packets=p.packets, change=outside, sure=p.sure, path=path, crossings=crossings)
+            )
+
+    def _asked_of(self, device: Device) -> bool:
+        """Whether one of the targets' addresses is the device's own."""
+        return any(
+            device.owns(family, low)
+            for target in self.targets
+            for family, ranges in target.addresses
+            for low, high in ranges
+            if low == high
+        )
+
+    def _local_out(self, device: Device, t: Traveller) -> list[Traveller]:
+        """A packet that the device itself sends: routing, OUTPUT, POSTROUTING."""
+        crossing = self._entry(device)
+        change = self._context(t.change, crossing, "", device)
+        found: list[Traveller] = []
+        for forward in self.network.forwards[device.name]:
+            node = POOL.apply(AND, t.packets, change.preimage(POOL, forward.packets, OR))
+            if not node:
+                continue
+            if forward.action != "forward":
+                self._stop(forward.action, device.name, explain_route(forward), node, t.sure, t.path)
+                continue
+            for hop in forward.hops:
+                path = (attrs.evolve(t.path[-1], oif=hop.interface),)
+                out = change.then(constant("oif", interface_value(hop.interface))).then(constant("mac", NO_MAC))
+                pieces = self._chains(device, Point.OUTPUT, (Piece(node, out, t.sure),), path, crossing)
+                found += self._depart(device, hop.interface, hop.via, pieces, t, path, crossing, False)
+        return found
+
+    # Connection tracking
+
+    def _tracking(self, device: Device) -> Tracking:
+        if device.tracking is not None:
+            return device.tracking
+        return device.rulesets[0].tracking if device.rulesets else Tracking.FILTERED
+
+    def _entry(self, device: Device) -> Crossing | None:
+        """The crossing that makes an answer established on a device."""
+        if self.answering is None or self._tracking(device) is Tracking.UNTRACKED:
+            return None
+        for crossing in self.answering:
+            if crossing.entry and (
+                crossing.device == device.name or (crossing.group and crossing.group == device.state_group)
+            ):
+                return crossing
+        return None
+
+    def _unknown_session(self, device: Device) -> bool:
+        return self._tracking(device) is Tracking.PASSED and self.traffic.protocol == 6
+
+    def _context(
+        self, change: Transformation, crossing: Crossing | None, iif: str, device: Device
+    ) -> Transformation:
+        """The packet as a device gets it: unmarked, on its interface, in the state that the device knows."""
+        maps: dict[int, LevelMap] = {**dict(change.without(_CONTEXT).maps)}
+        maps |= _sets("iif", interface_value(iif) if iif else ABSENT)
+        maps |= _sets("oif", ABSENT)
+        maps |= _sets("mark", 0)
+        if crossing is not None:
+            maps |= _sets("state", State.ESTABLISHED) | _sets("direction", Direction.REPLY)
+            maps |= _sets("ctmark", 0) | dict(crossing.ctmark) | _sets("ct_status", crossing.status)
+        else:
+            maps |= _sets("ctmark", 0) | _sets("ct_status", 0)
+            if self.answering is not None:
+                lost = State.NEW if self.traffic.protocol not in (6, 1, 58, 132, 33) else State.INVALID
+                if self._tracking(device) is Tracking.UNTRACKED:
+                    lost = State.UNTRACKED
+                maps |= _sets("state", lost) | _sets("direction", Direction.ORIGINAL)
+            elif self.raw:
+                for level in _KEEP_RAW:
+                    by = change.level_map(level)
+                    if by is not None:
+                        maps[level] = by
+        return Transformation.of(maps)
+
+    # Chains
+
+    def _chains(
+        self,
+        device: Device,
+        point: Point,
+        pieces: tuple[Piece, ...],
+        path: tuple[Hop, ...],
+        crossing: Crossing | None,
+    ) -> tuple[Piece, ...]:
+        """The base chains of one hook point, of every rule set of the family."""
+        for index in self.network.indexes[device.name]:
+            if index.rules.family not in (None, self.family):
+                continue
+            flow: Flow = index.flow
+            passage = flow.at(point, pieces)
+            if passage.blocked:
+                self._blame(device, flow, point, pieces, passage.blocked, path, crossing)
+            if _has_doubts(index.rules):
+                for decision in flow.decisions(point, pieces):
+                    for rule in (*decision.trail, decision.rule):
+                        if rule is not None and not rule.modelled:
+                            self.undecided.append((rule, POOL.apply(OR, decision.sure, decision.maybe)))
+            pieces = passage.out
+        return pieces
+
+    def _blame(
+        self,
+        device: Device,
+        flow: Flow,
+        point: Point,
+        pieces: Sequence[Piece],
+        blocked: Sequence[Blocked],
+        path: tuple[Hop, ...],
+        crossing: Crossing | None,
+    ) -> None:
+        """Every rule and policy that blocks part of the pieces, with that part."""
+        sure = POOL.fold(OR, [b.packets for b in blocked if b.sure])
+        either = POOL.fold(OR, [b.packets for b in blocked])
+        asked = [attrs.evolve(p, packets=POOL.apply(AND, p.packets, either)) for p in pieces]
+        lost = self.answering is not None and crossing is None and self._tracking(device) is not Tracking.UNTRACKED
+        named = FALSE
+        for decision in flow.decisions(point, asked):
+            if decision.verdict is Verdict.ACCEPT:
+                continue
+            part = POOL.apply(AND, decision.sure, sure)
+            rest = POOL.apply(LESS, POOL.apply(OR, decision.sure, decision.maybe), part)
+            if part or rest:
+                named = POOL.apply(OR, named, POOL.apply(OR, part, rest))
+                self.stops.append(self._rule_stop(device, decision, part, rest, path, lost))
+        missed = POOL.apply(LESS, either, named)
+        if missed:  # a translation that drops (MASQUERADE without an address)
+            text = f"{device.name} drops these packets while translating them"
+            self._stop("translation", device.name, text, missed, not POOL.apply(LESS, missed, sure), path)
+
+    def _rule_stop(
+        self, device: Device, d: Decision, sure: int, maybe: int, path: tuple[Hop, ...], lost: bool
+    ) -> Stop:
+        verdict = d.verdict.value if d.verdict is not None else "unknown"
+        kind = "rule" if d.rule is not None else "policy"
+        if lost:
+            kind = "asymmetric-return"
+        text = d.rule.text if d.rule is not None else f"policy of {d.chain.name}"
+        return Stop(
+            kind, device.name, d.rule, text, d.chain.name, verdict, sure, maybe, d.trail, self.direction, path
+        )
+
+    def _stop(
+        self, kind: str, device: str, text: str, packets: int, sure: bool, path: tuple[Hop, ...]
+    ) -> None:
+        parts = (packets, FALSE) if sure else (FALSE, packets)
+        self.stops.append(Stop(kind, device, None, text, "", "drop", *parts, (), self.direction, path))
+
+
+@lru_cache(maxsize=256)
+def _has_doubts(rules: RuleSet) -> bool:
+    """Whether a rule that is not modelled in full can change a verdict (a LOG with a limit cannot)."""
+    return any(not r.modelled and (r.effects or r.action.kind is not ActionKind.CONTINUE) for r in rules.rules())
+
+
+def _restore(change: Transformation, crossing: Crossing, to: str, source: str) -> Transformation:
+    """One end of an answer as the opening packet had it before the device translated it."""
+    maps = dict(change.maps)
+    names = [(ADDRESS_FIELDS[to, f], ADDRESS_FIELDS[source, f]) for f in Family]
+    names.append((f"{to[0]}port", f"{source[0]}port"))
+    for target, origin in names:
+        for level, from_level in zip(FIELDS[target].levels, FIELDS[origin].levels, strict=True):
+            by = crossing.before.level_map(from_level)
+            maps[level] = by if by is not None else Shift(from_level, ((0, LEVEL_MAXIMA[from_level], 0),))
+    return Transformation.of(maps)
+
+
+__all__ = ["Crossing", "Hop", "Stop", "Tracer", "Traveller"]
