@@ -35,7 +35,7 @@ from netsim.space.packets import (
     condition_node,
     field_node,
 )
-from netsim.space.transform import IDENTITY, Transformation, constant
+from netsim.space.transform import IDENTITY, Transformation, constant, table
 
 ACCEPT, DROP, REJECT = int(Outcome.ACCEPT), int(Outcome.DROP), int(Outcome.REJECT)
 ANY = ACCEPT | DROP | REJECT
@@ -115,6 +115,24 @@ def first_packets() -> int:
     related = field_node(FIELDS["state"], ((State.RELATED, State.RELATED),))
     errors = field_node(FIELDS["protocol"], ((1, 1), (58, 58)))
     return POOL.apply(OR, new, POOL.apply(LESS, related, errors))
+
+
+_TTL = FIELDS["ttl"]
+_HOP = table("ttl", [max(0, ttl - 1) for ttl in range(_TTL.maximum + 1)])
+
+
+def hopped(pieces: Iterable[Piece]) -> tuple[tuple[Piece, ...], tuple[Blocked, ...]]:
+    """Forwarding takes one from the TTL; packets whose TTL is 1 (or 0) end here (RFC 1812, 5.3.1)."""
+    out: list[Piece] = []
+    ended: list[Blocked] = []
+    last = condition_node("ttl", ((0, 1),))
+    for piece in pieces:
+        over = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, last, OR))
+        if over:
+            ended.append(Blocked(over, DROP, piece.sure))
+        rest = POOL.apply(LESS, piece.packets, over)
+        out.append(attrs.evolve(piece, packets=rest, change=piece.change.then(_HOP)))
+    return merged(out), tuple(ended)
 
 
 def _context(chain: Chain, change: Transformation) -> Transformation:
@@ -229,7 +247,11 @@ class Flow:
         passage = self.at(Point.OUTPUT if hook is Point.OUTPUT else Point.PREROUTING, [Piece(packets, change)])
         blocked = list(passage.blocked)
         leaving: list[Piece] = []
-        for point, pieces in self._routed(passage.out, hook).items():
+        for point, routed in self._routed(passage.out, hook).items():
+            pieces = routed
+            if point is Point.FORWARD:
+                pieces, expired = hopped(routed)
+                blocked += expired
             arrived = self.at(point, pieces) if point is not Point.OUTPUT else Passage(pieces)
             blocked += arrived.blocked
             if point is not Point.INPUT:

@@ -19,7 +19,6 @@ from netsim.source import Source
 from netsim.space.addresses import ranges as address_ranges
 from netsim.space.fields import (
     ADDRESS_FIELDS,
-    PORT_PROTOCOLS,
     Family,
     Range,
     complement_ranges,
@@ -136,7 +135,7 @@ def _part(text: str, dimension: str, family: Family, kind: str) -> object:
     if dimension == "mark":
         return text
     protocol, colon, ports = text.rpartition(":")
-    protocols: tuple[Range, ...] = ((6, 6),) if kind != "bitmap:port" else tuple((p, p) for p in PORT_PROTOCOLS)
+    protocols: tuple[Range, ...] = ((6, 6),) if kind != "bitmap:port" else ((6, 6), (17, 17))
     if colon:
         value = protocol_number(protocol)
         protocols = ((value, value),)

@@ -20,7 +20,7 @@ from functools import lru_cache
 import attrs
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
-from netsim.index.flow import Blocked, Decision, Flow, Piece
+from netsim.index.flow import Blocked, Decision, Flow, Piece, hopped
 from netsim.queries.traffic import Traffic
 from netsim.rules.model import ActionKind, Point, Rule, RuleSet, Tracking, Verdict
 from netsim.space.addresses import show_address
@@ -317,7 +317,11 @@ class Tracer:
         for hop in forward.hops:
             here = (*path[:-1], attrs.evolve(path[-1], oif=hop.interface))
             out = interface_value(hop.interface)
-            pieces: tuple[Piece, ...] = (attrs.evolve(piece, change=piece.change.then(constant("oif", out))),)
+            first = attrs.evolve(piece, change=piece.change.then(constant("oif", out)))
+            pieces, expired = hopped((first,))
+            for end in expired:
+                text = f"the TTL ends at {device.name}"
+                self._stop("ttl-exceeded", device.name, text, end.packets, end.sure, here)
             if not passed:
                 pieces = self._chains(device, Point.FORWARD, pieces, here, crossing)
             found += self._depart(device, hop.interface, hop.via, pieces, t, here, crossing, passed)

@@ -27,6 +27,9 @@ from netsim.space.transform import Transformation, bits
 EPHEMERAL: Range = (1024, 65535)
 """The source ports of a client that the traffic does not name; an assumption of the answer."""
 
+SENT_TTL: Range = (64, 255)
+"""The TTL with which hosts send (RFC 1700 recommends 64); forwarding takes one at each hop."""
+
 ICMP_TYPES: dict[str, tuple[int, int | None]] = {
     "echo-reply": (0, 0),
     "destination-unreachable": (3, None),
@@ -145,7 +148,7 @@ def _class(text: str, source_ports: Range) -> Traffic:
     if name == "any":
         if slash:
             raise _wrong(text, "'any' takes no ports")
-        return Traffic("any", packets(state=State.NEW, fragment=False), None, answered=False)
+        return Traffic("any", packets(state=State.NEW, fragment=False, ttl=SENT_TTL), None, answered=False)
     if name in ("icmp", "icmp4", "icmpv4", "icmp6", "icmpv6", "ipv6-icmp"):
         return _icmp(text, name, rest.strip())
     try:
@@ -153,7 +156,7 @@ def _class(text: str, source_ports: Range) -> Traffic:
     except ValueError:
         hint = near_misses(name, [*PROTOCOL_NUMBERS, "any"])
         raise _wrong(text, f"unknown protocol {name[:40]!r}", hint) from None
-    base = {"protocol": protocol, "state": State.NEW, "fragment": False}
+    base = {"protocol": protocol, "state": State.NEW, "fragment": False, "ttl": SENT_TTL}
     shown = PROTOCOL_NAMES.get(protocol, str(protocol))
     if protocol not in PORT_PROTOCOLS:
         if slash:
@@ -201,7 +204,7 @@ def _icmp(text: str, name: str, rest: str) -> Traffic:
             if not code_text.isdecimal() or int(code_text) > 255:
                 raise _wrong(text, f"an ICMP code is 0-255, not {code_text[:40]!r}")
             code = int(code_text)
-        part = packets(family=family, protocol=protocol, state=State.NEW, fragment=False, icmp_type=kind)
+        part = packets(family=family, protocol=protocol, state=State.NEW, fragment=False, ttl=SENT_TTL, icmp_type=kind)
         if code is not None:
             part &= packets(protocol=protocol, icmp_code=code)
         opening |= part

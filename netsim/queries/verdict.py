@@ -45,7 +45,8 @@ def packet_of(row: Mapping[str, Any], hook: Point = Point.FORWARD) -> tuple[Pack
     protocol = None if row.get("proto") is None else protocol_number(row["proto"])
     kind = row.get("icmp_type")
     state = row.get("state")
-    direction = Direction.ORIGINAL
+    # An error may belong to either direction of its connection; a row does not say which.
+    direction = None if state == "related" else Direction.ORIGINAL
     if state is None:
         state = "untracked" if protocol == 58 and kind in UNTRACKED_ICMPV6 else "new"
     if state == "reply":

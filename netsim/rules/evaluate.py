@@ -206,6 +206,7 @@ class _State:
     steps: tuple[Step, ...] = ()
     done: frozenset[NatKind] = frozenset()
     forced: bool = False
+    expired: bool = False
 
     def copy(self, **changes: Any) -> _State:
         return attrs.evolve(self, **{"values": dict(self.values), **changes})
@@ -342,6 +343,10 @@ class Walk:
                 stage, state.agenda = state.agenda[0], state.agenda[1:]
                 if isinstance(stage, Stop):
                     self._enter(state, stage)
+                elif stage is Turn.HOP:
+                    expired = self._hop(state)
+                    if expired is not None:
+                        return expired
                 elif stage is Turn.TRACK:
                     if state.values["state"] != State.UNTRACKED:
                         state.values["state"] = int(state.stated)
@@ -349,6 +354,7 @@ class Walk:
                     fork = self._route(state)
                     if fork is not None:
                         return fork
+                    state.agenda = (Turn.HOP, *state.agenda)
 
     def _enter(self, state: _State, stop: Stop) -> None:
         """NAT chains are asked for a connection's first packet only, and once a kind."""
@@ -372,8 +378,18 @@ class Walk:
                 ways = tuple(self._moved(state.copy(), there) for there in (False, True))
                 return _Fork(ways, (Reason(None, "whether the translated destination is the device itself"),))
             self._moved(state, local)
+            state.agenda = state.agenda[1:]
         else:
             state.agenda = self._arrivals[state.hook]
+        return None
+
+    def _hop(self, state: _State) -> _Leaf | None:
+        """Forwarding takes one from the TTL before FORWARD sees it; at 1 the packet ends (RFC 1812 5.3.1)."""
+        ttl = state.values["ttl"]
+        if state.hook is Point.FORWARD and ttl is not None:
+            if ttl <= 1:
+                return _Leaf(Verdict.DROP, attrs.evolve(state, expired=True))
+            state.values["ttl"] = ttl - 1
         return None
 
     def _moved(self, state: _State, local: bool) -> _State:
@@ -383,7 +399,7 @@ class Walk:
             hook = Point.INPUT if local else Point.FORWARD
             if hook is not state.hook:
                 state.hook, state.oif = hook, ABSENT if local else state.oif or None
-        state.agenda = self._arrivals[state.hook]
+        state.agenda = (Turn.HOP, *self._arrivals[state.hook])
         return state
 
     def _chain(self, state: _State) -> _Leaf | _Fork | None:
@@ -534,7 +550,7 @@ def _ruling(leaves: Sequence[_Leaf], reasons: tuple[Reason, ...]) -> Ruling:
         steps = [s for s in first.state.steps if is_filter(s.chain, hook)]
         step = steps[-1] if steps else None
     else:
-        step = first.state.steps[-1]
+        step = None if first.state.expired else first.state.steps[-1]
     if len(VERDICTS_OF[outcomes]) > 1:
         return Ruling(outcomes, None, (), None, reasons, hook)
     after = _common([leaf.state.values for leaf in leaves]) if outcomes & Outcome.ACCEPT else None

@@ -36,6 +36,7 @@ class Turn(Enum):
 
     TRACK = "connection tracking"
     ROUTE = "routing"
+    HOP = "forwarding"
 
 
 @attrs.frozen(slots=True)

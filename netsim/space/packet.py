@@ -155,7 +155,7 @@ class Packet:
     iif_value: int | None = attrs.field(default=None, alias="iif", converter=_optional(_interface))
     oif_value: int | None = attrs.field(default=None, alias="oif", converter=_optional(_interface))
     state: State = attrs.field(default=State.NEW, converter=state_value)
-    direction: Direction = attrs.field(default=Direction.ORIGINAL)
+    direction: Direction | None = attrs.field(default=Direction.ORIGINAL)
     length: int | None = attrs.field(default=None, converter=_optional(_bounded("length")))
     ttl: int | None = attrs.field(default=None, converter=_optional(_bounded("ttl")))
     tos: int | None = attrs.field(default=0, converter=_optional(_bounded("tos")))
@@ -220,7 +220,7 @@ class Packet:
             "iif": self.iif_value,
             "oif": self.oif_value,
             "state": int(self.state),
-            "direction": int(self.direction),
+            "direction": None if self.direction is None else int(self.direction),
             "family": None if self.family is None else int(self.family),
             "protocol": self.protocol,
             "length": self.length,
@@ -271,7 +271,7 @@ class Packet:
             iif=values.get("iif"),
             oif=values.get("oif"),
             state=State(values.get("state") or 0),
-            direction=Direction(values.get("direction") or 0),
+            direction=None if values.get("direction") is None else Direction(values["direction"] or 0),
             length=values.get("length"),
             ttl=values.get("ttl"),
             tos=values.get("tos"),

@@ -412,7 +412,7 @@ _ORDINARY: dict[str, tuple[int, ...]] = {
     "dport": (443, 80, 5432),
     "icmp_type": (8, 128, 0, 129),
     "length": (60, 84),
-    "ttl": (63, 64),
+    "ttl": (64, 63),
     "tos": (0,),
     "mac": (0x02_00_00_00_00_01, NO_MAC),
 }

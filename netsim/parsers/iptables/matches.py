@@ -92,6 +92,9 @@ def _port_list(text: str) -> tuple[Range, ...]:
     slots = sum(2 if ":" in part else 1 for part in parts)
     if slots > 15:
         raise ValueError("multiport takes 15 ports, a range counting as two")
+    for part in parts:
+        if part[:1] == ":" or part[-1:] == ":":
+            raise ValueError(f"a range of multiport needs both ends, not {part[:40]!r}")
     return merge_ranges([port_range(part) if ":" in part else (port(part),) * 2 for part in parts])
 
 
@@ -333,7 +336,6 @@ MATCHES: dict[str, dict[str, Handler]] = {
         "--tcp-option": _unmodelled("tcp", "--tcp-option"),
     },
     "udp": _PORTS,
-    "udplite": _PORTS,
     "sctp": {**_PORTS, "--chunk-types": _unmodelled("sctp", "--chunk-types", arguments=2)},
     "dccp": {
         **_PORTS,
@@ -374,9 +376,9 @@ MATCHES: dict[str, dict[str, Handler]] = {
 MATCHES["icmpv6"] = MATCHES["icmp6"]
 MATCHES["ipv6-icmp"] = MATCHES["icmp6"]
 
-PROTOCOL_MODULES = {6: "tcp", 17: "udp", 136: "udplite", 132: "sctp", 33: "dccp", 1: "icmp", 58: "icmp6"}
+PROTOCOL_MODULES = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp", 1: "icmp", 58: "icmp6"}
 """The match that `-p` brings along."""
-MODULE_PROTOCOLS = {"tcp": 6, "udp": 17, "udplite": 136, "sctp": 132, "dccp": 33, "icmp": 1, "icmp6": 58,
+MODULE_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132, "dccp": 33, "icmp": 1, "icmp6": 58,
                     "icmpv6": 58, "ipv6-icmp": 58}  # fmt: skip
 """The matches that need their own protocol."""
 
