@@ -1,4 +1,4 @@
-"""netsim: ask a network's firewalls a question and get a proof, not a guess.
+r"""netsim: ask a network's firewalls a question and get a proof, not a guess.
 
     >>> import netsim
     >>> rules = netsim.parse("*filter\\n:FORWARD DROP\\n-A FORWARD -p tcp --dport 80 -j ACCEPT\\nCOMMIT\\n")

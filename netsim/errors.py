@@ -83,7 +83,10 @@ class QuestionError(InputError):
     """A question that has no answer: an unknown name, traffic that does not parse, an empty set."""
 
     @classmethod
-    def of(cls, message: str, *, code: str = "NS300", hint: str = "", source: Source = NOWHERE) -> QuestionError:
+    def of(
+        cls, message: str, *, code: str = "NS300", hint: str = "", source: Source = NOWHERE
+    ) -> QuestionError:
+        """An error of one diagnostic."""
         return cls([Diagnostic(source, code, message, hint)])
 
 

@@ -37,7 +37,14 @@ def demo(
     )
     if as_json:
         steps = {"before": was, "during": now, "edited": after, "repaired": file_after}
-        emit({"schema": SCHEMA, "command": "demo", "edit": {"rule": rule.id, "text": text}, **{k: row(v) for k, v in steps.items()}})
+        emit(
+            {
+                "schema": SCHEMA,
+                "command": "demo",
+                "edit": {"rule": rule.id, "text": text},
+                **{k: row(v) for k, v in steps.items()},
+            }
+        )
         return OK if good else NO
     lost = sum(s.weight for s in now.sources if s.status is Status.BLOCKED)
     total = sum(s.weight for s in now.sources)
@@ -56,13 +63,16 @@ def demo(
         Paragraph(share),
         Heading("4. The edit that mends it"),
         Paragraph(f"replace {line}"),
-        Excerpt(rule.source),
+        Excerpt.of(rule.source),
         Paragraph("by"),
         Items([(2, Span(f"-A {rule.chain.partition('/')[2]} {text}", Tone.GOOD))]),
         Heading("5. The all-clear"),
         Paragraph(["with the edit: auth -> db tcp/5432: ", Span(after.status.value, Tone.GOOD)]),
         Paragraph(["the repaired files: auth -> db tcp/5432: ", Span(file_after.status.value, Tone.GOOD)]),
-        Paragraph("the allowed packets are the same set as before the maintenance: " + str(after.allowed == was.allowed)),
+        Paragraph(
+            "the allowed packets are the same set as before the maintenance: "
+            + str(after.allowed == was.allowed)
+        ),
     ]
     typer.echo()
     show(Document(blocks))

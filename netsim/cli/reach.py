@@ -23,10 +23,14 @@ def reach(
     dst: Annotated[str, typer.Argument(help="The same.")],
     traffic: Annotated[
         str | None,
-        typer.Argument(help="tcp/5432, tcp/80,8000-8080, udp/53, icmp/echo-request, any, tcp/1024-65535>443."),
+        typer.Argument(
+            help="tcp/5432, tcp/80,8000-8080, udp/53, icmp/echo-request, any, tcp/1024-65535>443."
+        ),
     ] = None,
     site: Annotated[Path | None, typer.Option("--site", help="The site's folder.")] = None,
-    expect: Annotated[Wish, typer.Option("--expect", help="What is wanted; decides the exit code.")] = Wish.ALLOWED,
+    expect: Annotated[
+        Wish, typer.Option("--expect", help="What is wanted; decides the exit code.")
+    ] = Wish.ALLOWED,
     any_instance: Annotated[bool, typer.Option("--any", help="One instance of DST is enough.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
@@ -83,7 +87,12 @@ def row(result: Any) -> dict[str, Any]:
         "paths": [[str(h) for h in p.hops] for p in result.paths],
         "assumptions": [{"code": a.code, "text": a.text} for a in result.assumptions],
         "because": [
-            {"rule": b.rule.id, "file": b.rule.source.file, "line": b.rule.source.line, "conditions": b.conditions}
+            {
+                "rule": b.rule.id,
+                "file": b.rule.source.file,
+                "line": b.rule.source.line,
+                "conditions": b.conditions,
+            }
             for b in result.because
         ],
     }

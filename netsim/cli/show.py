@@ -36,7 +36,15 @@ def show(
             for r in network.rows()
         ]
         assumptions = [{"code": a.code, "text": a.text} for a in network.assumptions]
-        emit({"schema": SCHEMA, "command": "show", "name": network.name, "devices": devices, "assumptions": assumptions})
+        emit(
+            {
+                "schema": SCHEMA,
+                "command": "show",
+                "name": network.name,
+                "devices": devices,
+                "assumptions": assumptions,
+            }
+        )
     else:
         print_result(network)
         for device in network.devices.values():

@@ -17,12 +17,16 @@ def test(
     packets: Annotated[
         str, typer.Option("--packets", help="Packets, one JSON object a line; - is standard input.")
     ],
-    hook: Annotated[str, typer.Option("--hook", help="forward, input or output, for packets that do not say.")] = "forward",
+    hook: Annotated[
+        str, typer.Option("--hook", help="forward, input or output, for packets that do not say.")
+    ] = "forward",
     ipset: Annotated[Path | None, typer.Option("--ipset", help="A file of 'ipset save'.")] = None,
     address: Annotated[
         list[str] | None, typer.Option("--address", help="DEV=ADDR/LEN: the device's own address; repeat.")
     ] = None,
-    backend: Annotated[str | None, typer.Option("--backend", help="nft or legacy; overrides the dump's head.")] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="nft or legacy; overrides the dump's head.")
+    ] = None,
     expect: Annotated[
         str | None, typer.Option("--expect", help="accept, drop or reject: what every packet should get.")
     ] = None,
@@ -42,7 +46,11 @@ def test(
     if expect not in (None, "accept", "drop", "reject"):
         raise typer.BadParameter(f"--expect is accept, drop or reject, not {str(expect)[:40]!r}")
     asked = parse(rules, addresses=read_addresses(address or []), ipsets=ipset, backend=backend)
-    data = sys.stdin.buffer.read(DEFAULT_LIMITS.input_size + 1) if packets == "-" else read_bytes(packets, DEFAULT_LIMITS)
+    data = (
+        sys.stdin.buffer.read(DEFAULT_LIMITS.input_size + 1)
+        if packets == "-"
+        else read_bytes(packets, DEFAULT_LIMITS)
+    )
     name = "<stdin>" if packets == "-" else packets
     seen: set[int] = set()
     wrong: list[Diagnostic] = []
@@ -68,5 +76,3 @@ def _code(verdict: str, expect: str | None) -> int:
     if expect is None or verdict == expect:
         return OK
     return UNKNOWN if verdict == "unknown" else NO
-
-

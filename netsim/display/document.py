@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
-
-from netsim.source import Source
 
 
 class Tone(Enum):
@@ -56,40 +54,72 @@ class Paragraph:
     text: tuple[Span, ...] = attrs.field(converter=spans)
 
 
+def _pairs(rows: Iterable[tuple[str, TextLike]]) -> tuple[tuple[str, tuple[Span, ...]], ...]:
+    return tuple((name, spans(value)) for name, value in rows)
+
+
+def _items(lines: Iterable[tuple[int, TextLike]]) -> tuple[tuple[int, tuple[Span, ...]], ...]:
+    return tuple((depth, spans(text)) for depth, text in lines)
+
+
+def _cells(rows: Iterable[Iterable[TextLike]]) -> tuple[tuple[tuple[Span, ...], ...], ...]:
+    return tuple(tuple(spans(cell) for cell in row) for row in rows)
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
+def _blocks(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    return tuple(blocks)
+
+
 @attrs.frozen(slots=True)
 class Pairs:
     """Names and values, one pair a line."""
 
-    rows: tuple[tuple[str, tuple[Span, ...]], ...] = attrs.field(
-        converter=lambda rows: tuple((name, spans(value)) for name, value in rows)
-    )
+    rows: tuple[tuple[str, tuple[Span, ...]], ...] = attrs.field(converter=_pairs)
 
 
 @attrs.frozen(slots=True)
 class Items:
     """Lines, each with its depth: a list or a tree."""
 
-    lines: tuple[tuple[int, tuple[Span, ...]], ...] = attrs.field(
-        converter=lambda lines: tuple((depth, spans(text)) for depth, text in lines)
-    )
+    lines: tuple[tuple[int, tuple[Span, ...]], ...] = attrs.field(converter=_items)
 
 
 @attrs.frozen(slots=True)
 class Table:
     """Columns and rows; `right` names the columns that are aligned at the right."""
 
-    columns: tuple[str, ...] = attrs.field(converter=tuple)
-    rows: tuple[tuple[tuple[Span, ...], ...], ...] = attrs.field(
-        converter=lambda rows: tuple(tuple(spans(cell) for cell in row) for row in rows)
-    )
+    columns: tuple[str, ...] = attrs.field(converter=_names)
+    rows: tuple[tuple[tuple[Span, ...], ...], ...] = attrs.field(converter=_cells)
     right: tuple[str, ...] = ()
+
+
+class Place(Protocol):
+    """What an excerpt needs of a source."""
+
+    @property
+    def line_place(self) -> str:
+        """`file:line`."""
+
+    @property
+    def text(self) -> str:
+        """The line."""
 
 
 @attrs.frozen(slots=True)
 class Excerpt:
-    """A line of a configuration with its place."""
+    """A line of a configuration (`text`) with its place (`file:line`)."""
 
-    source: Source
+    place: str
+    text: str
+
+    @classmethod
+    def of(cls, source: Place) -> Excerpt:
+        """The excerpt of a source."""
+        return cls(source.line_place, source.text)
 
 
 Block = Heading | Paragraph | Pairs | Items | Table | Excerpt
@@ -99,7 +129,7 @@ Block = Heading | Paragraph | Pairs | Items | Table | Excerpt
 class Document:
     """Blocks, one below the other."""
 
-    blocks: tuple[Block, ...] = attrs.field(converter=tuple)
+    blocks: tuple[Block, ...] = attrs.field(converter=_blocks)
 
     def __str__(self) -> str:
         from netsim.display.text import to_text

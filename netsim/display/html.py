@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from html import escape
 
-from netsim.display.document import Block, Document, Excerpt, Heading, Items, Pairs, Paragraph, Span, Table, Tone
+from netsim.display.document import (
+    Block,
+    Document,
+    Excerpt,
+    Heading,
+    Items,
+    Pairs,
+    Paragraph,
+    Span,
+    Table,
+    Tone,
+)
 from netsim.display.text import visible
 
 _STYLE = {
@@ -41,7 +52,8 @@ def _block(block: Block) -> str:
             return f"<table>{body}</table>"
         case Items(lines):
             return "".join(
-                f'<div style="margin-left:{1 + depth * 1.5:.1f}em">{inline(text)}</div>' for depth, text in lines
+                f'<div style="margin-left:{1 + depth * 1.5:.1f}em">{inline(text)}</div>'
+                for depth, text in lines
             )
         case Table(columns, rows, right):
             head = "".join(f'<th style="text-align:left">{escape(c)}</th>' for c in columns)
@@ -55,9 +67,9 @@ def _block(block: Block) -> str:
                 for row in rows
             )
             return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        case Excerpt(source):
-            place, text = escape(visible(source.line_place)), escape(visible(source.text.strip()))
-            return f'<pre style="margin:.2em 1em"><span style="opacity:.65">{place}</span>\n{text}</pre>'
+        case Excerpt(place, line):
+            place, line = escape(visible(place)), escape(visible(line.strip()))
+            return f'<pre style="margin:.2em 1em"><span style="opacity:.65">{place}</span>\n{line}</pre>'
 
 
 def to_html(document: Document) -> str:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from netsim.display.document import Block, Document, Excerpt, Heading, Items, Pairs, Paragraph, Span, Table, Tone
+from netsim.display.document import (
+    Block,
+    Document,
+    Excerpt,
+    Heading,
+    Items,
+    Pairs,
+    Paragraph,
+    Span,
+    Table,
+    Tone,
+)
 from netsim.display.text import visible
 
 _STYLE = {
@@ -33,7 +44,10 @@ def _block(block: Block) -> list[Any]:
 
     match block:
         case Heading(text):
-            return [Text(), _text(tuple(Span(s.text, Tone.STRONG if s.tone is Tone.PLAIN else s.tone) for s in text))]
+            return [
+                Text(),
+                _text(tuple(Span(s.text, Tone.STRONG if s.tone is Tone.PLAIN else s.tone) for s in text)),
+            ]
         case Paragraph(text):
             return [_text(text)]
         case Pairs(rows):
@@ -50,10 +64,10 @@ def _block(block: Block) -> list[Any]:
             for row in rows:
                 table.add_row(*map(_text, row))
             return [Padding(table, (0, 0, 0, 2))]
-        case Excerpt(source):
+        case Excerpt(place, line):
             return [
-                Text("  " + visible(source.line_place), "cyan"),
-                Text("      " + visible(source.text.strip())),
+                Text("  " + visible(place), "cyan"),
+                Text("      " + visible(line.strip())),
             ]
 
 

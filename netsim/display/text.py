@@ -12,7 +12,9 @@ def visible(text: str) -> str:
     text = text.replace("\t", " ")
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text)
+    return "".join(
+        c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text
+    )
 
 
 def plain(spans: tuple[Span, ...]) -> str:
@@ -56,8 +58,8 @@ def _block(block: Block, width: int) -> list[str]:
                 ).rstrip()
                 for row in cells
             ]
-        case Excerpt(source):
-            return [f"  {visible(source.line_place)}", f"      {visible(source.text.strip())}"]
+        case Excerpt(place, line):
+            return [f"  {visible(place)}", f"      {visible(line.strip())}"]
 
 
 def to_text(document: Document, width: int = 100) -> str:

@@ -36,7 +36,7 @@ from netsim.rules.model import (
 )
 from netsim.rules.model import Pool as NatPool
 from netsim.space import transform
-from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE
+from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, LevelMap
 from netsim.space.fields import (
     ADDRESS_FIELDS,
     FIELDS,
@@ -69,9 +69,7 @@ def pure_texts(rules: RuleSet) -> tuple[str, ...]:
     texts: dict[str, None] = {}
     for rule in rules.rules():
         for condition in flat(rule.conditions):
-            if isinstance(condition, Deferred) or (
-                isinstance(condition, Unmodelled) and condition.pure
-            ):
+            if isinstance(condition, Deferred) or (isinstance(condition, Unmodelled) and condition.pure):
                 texts.setdefault(condition.text)
     return tuple(texts)
 
@@ -281,14 +279,14 @@ def _split(
 
 def open_choice(fields: Iterable[str]) -> list[Alternative]:
     """The fields may take any value."""
-    maps: dict[int, transform.LevelMap] = {}
+    maps: dict[int, LevelMap] = {}
     for name in fields:
         for level in FIELDS[name].levels:
-            maps[level] = transform.Choice(((0, POOL.maxima[level]),))
+            maps[level] = Choice(((0, POOL.maxima[level]),))
     return [(TRUE, Transformation.of(maps))]
 
 
-_STAYS = {"iif", "oif", "state", "direction", "family", "protocol", "fragment", "variables"}
+_STAYS = {"iif", "oif", "ttl", "state", "direction", "family", "protocol", "fragment", "variables"}
 
 
 def opened() -> Transformation:

@@ -139,9 +139,9 @@ def _context(chain: Chain, change: Transformation) -> Transformation:
     """From the sender's header to what a base chain sees: no entry before tracking, no way out yet."""
     hook = chain.hook
     assert hook is not None
-    if hook.point in (Point.PREROUTING, Point.OUTPUT) and hook.priority < CONNTRACK_PRIORITY:
-        if change.level_map(_STATE) != Const(int(State.UNTRACKED)):
-            change = change.then(_SEES_NO_ENTRY)
+    early = hook.point in (Point.PREROUTING, Point.OUTPUT) and hook.priority < CONNTRACK_PRIORITY
+    if early and change.level_map(_STATE) != Const(int(State.UNTRACKED)):
+        change = change.then(_SEES_NO_ENTRY)
     if hook.point in (Point.PREROUTING, Point.INPUT):
         change = change.then(_SEES_NO_OIF)
     return change
@@ -244,7 +244,9 @@ class Flow:
         change = IDENTITY
         if hook is Point.OUTPUT:
             change = constant("iif", ABSENT).then(constant("mac", NO_MAC))
-        passage = self.at(Point.OUTPUT if hook is Point.OUTPUT else Point.PREROUTING, [Piece(packets, change)])
+        passage = self.at(
+            Point.OUTPUT if hook is Point.OUTPUT else Point.PREROUTING, [Piece(packets, change)]
+        )
         blocked = list(passage.blocked)
         leaving: list[Piece] = []
         for point, routed in self._routed(passage.out, hook).items():
@@ -277,13 +279,18 @@ class Flow:
             there = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, POOL.negate(own), OR))
             both = POOL.apply(AND, here, there)
             for part, local in ((here, True), (there, False)):
-                for node, sure in ((POOL.apply(LESS, part, both), piece.sure), (both if part else FALSE, False)):
+                for node, sure in (
+                    (POOL.apply(LESS, part, both), piece.sure),
+                    (both if part else FALSE, False),
+                ):
                     change, point = piece.change, hook
                     if hook is Point.OUTPUT:
                         change = change.then(constant("oif", LOOPBACK)) if local else change
                     else:
                         point = Point.INPUT if local else Point.FORWARD
-                    result.setdefault(point, []).append(attrs.evolve(piece, packets=node, change=change, sure=sure))
+                    result.setdefault(point, []).append(
+                        attrs.evolve(piece, packets=node, change=change, sure=sure)
+                    )
         return {point: merged(found) for point, found in result.items()}
 
     def own_addresses(self, side: str) -> int:

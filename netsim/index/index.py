@@ -104,8 +104,8 @@ class Index:
         to the packets; so are rules elsewhere that drop. Nothing asked, nothing decides.
         """
         from netsim.index.flow import Piece
-        from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet
         from netsim.space.diagram import AND, LESS, OR
+        from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet
 
         first = () if hook is Point.OUTPUT else (Point.PREROUTING,)
         last = () if hook is Point.INPUT else (Point.POSTROUTING,)

@@ -67,6 +67,7 @@ class _ChainIndex:
         return _Vectors(starts, bits, absent)
 
     def candidates(self, values: Mapping[str, int | None], start: int) -> int:
+        """The rules from `start` on that the indexed fields admit, as a bit vector."""
         found = (self.full >> start) << start
         for field, vectors in self.fields.items():
             if field in values:
@@ -87,7 +88,9 @@ class Lookup:
         self.rules = rules
         self._chains: dict[int, _ChainIndex] = {}
 
-    def __call__(self, chain: Chain, start: int, values: Mapping[str, int | None], known: Known) -> Found | None:
+    def __call__(
+        self, chain: Chain, start: int, values: Mapping[str, int | None], known: Known
+    ) -> Found | None:
         rules = chain.rules
         if len(rules) - start <= FEW:
             return scan(chain, start, values, known)

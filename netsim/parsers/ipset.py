@@ -8,6 +8,7 @@ types un-match: of the prefixes that hold an address, the longest decides.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import attrs
 
@@ -112,7 +113,7 @@ def _side(part: object, side: str, dimension: str, family: Family) -> list[Condi
         case "iface":
             return [In("iif" if side == "src" else "oif", part)]  # type: ignore[arg-type]
         case _:
-            protocols, ports = part  # type: ignore[misc]
+            protocols, ports = cast("tuple[tuple[Range, ...], tuple[Range, ...]]", part)
             if protocols in (((1, 1),), ((58, 58),)):
                 low = ports[0][0]
                 kind = [In("icmp_type", ((low >> 8, low >> 8),)), In("icmp_code", ((low & 255, low & 255),))]

@@ -108,7 +108,7 @@ def lines(text: str, file: str, limits: Limits) -> Iterator[tuple[int, str]]:
 
 
 def words(line: str) -> list[str]:
-    """A line's words as iptables-restore reads them: blanks separate, double quotes group, `\\` escapes.
+    r"""A line's words as iptables-restore reads them: blanks separate, double quotes group, `\\` escapes.
 
     Raises `Wrong` where a quote is not closed.
     """

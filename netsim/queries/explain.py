@@ -24,7 +24,7 @@ def percent(share: Fraction) -> str:
 
 def explain(r: Reachability) -> Document:
     """The verdict first, then every blocker with its line, the witness, paths and assumptions."""
-    head = [f"{r.src} -> {r.dst} {r.traffic}: ", Span(r.status.value, _TONES[r.status])]
+    head: list[str | Span] = [f"{r.src} -> {r.dst} {r.traffic}: ", Span(r.status.value, _TONES[r.status])]
     blocks: list[Any] = [Heading(head)]
     if r.cut_off and len(r.sources) > 1:
         total = sum(s.weight for s in r.sources)
@@ -42,7 +42,7 @@ def explain(r: Reachability) -> Document:
         blocks += _blocker(blocker)
     for because in r.because:
         blocks.append(Paragraph([Span("unknown because of ", Tone.WARN), "; ".join(because.conditions)]))
-        blocks.append(Excerpt(because.rule.source))
+        blocks.append(Excerpt.of(because.rule.source))
     pairs: list[tuple[str, Any]] = [(f"{name} witness", str(packet)) for name, packet in r.witnesses.items()]
     pairs += [(f"{name} set", r_set.lines(limit=3)[0]) for name, r_set in _sets(r) if r_set]
     if pairs:
@@ -68,7 +68,7 @@ def _blocker(b: Blocker) -> list[Any]:
     if not b.packets:
         verb = f"perhaps {verb.removeprefix('perhaps ')}"
     way = "" if b.direction == "opening" else "the answer is "
-    words = [f"{way}{verb} by ", Span(b.place, Tone.STRONG)]
+    words: list[str | Span] = [f"{way}{verb} by ", Span(b.place, Tone.STRONG)]
     if b.kind not in ("rule", "policy"):
         words.append(f" ({b.kind})")
     words.append(f", {percent(b.share)} of the sources")

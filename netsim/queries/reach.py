@@ -184,7 +184,9 @@ def reach(
     if traffic is None:
         service = network.services.get(dst)
         if service is None or not service.ports:
-            raise QuestionError.of(f"which traffic to {dst[:60]!r}?", code="NS310", hint="write tcp/443, udp/53 or any")
+            raise QuestionError.of(
+                f"which traffic to {dst[:60]!r}?", code="NS310", hint="write tcp/443, udp/53 or any"
+            )
         traffic = list(service.ports)
     classes = parse_traffic(traffic, source_ports=source_ports)
     with POOL.lock, POOL.budget(limits.nodes):
@@ -245,8 +247,8 @@ class _Question:
                 hint="source and destination need addresses of one family",
             )
         unknown = asked - allowed - blocked - split
-        sets = {"blocked": blocked, "split": split, "unknown": unknown, "allowed": allowed}
-        witnesses = {name: part.sample() for name, part in sets.items() if part}
+        parts = {"blocked": blocked, "split": split, "unknown": unknown, "allowed": allowed}
+        witnesses = {name: part.sample() for name, part in parts.items() if part}
         return Reachability(
             self.src, self.dst, "; ".join(t.text for t in self.classes),
             _status(asked, allowed, blocked, split), asked, allowed, blocked, split, unknown,
@@ -265,7 +267,12 @@ class _Question:
                     others = tuple(t for t in group if t.name != source.name)
                     wanted = base & _ends("dst", others, family)
                     if wanted:
-                        results.append((wanted, *self._trace(source, others, for_family(traffic, family), family, wanted)))
+                        results.append(
+                            (
+                                wanted,
+                                *self._trace(source, others, for_family(traffic, family), family, wanted),
+                            )
+                        )
                 for wanted, *_ in results:
                     asked |= wanted
                 if self.any_instance and results:
@@ -285,7 +292,12 @@ class _Question:
         return asked, (allowed, blocked, split)
 
     def _trace(
-        self, source: Instance, targets: tuple[Instance, ...], traffic: Traffic, family: Family, asked: PacketSet
+        self,
+        source: Instance,
+        targets: tuple[Instance, ...],
+        traffic: Traffic,
+        family: Family,
+        asked: PacketSet,
     ) -> tuple[PacketSet, PacketSet, PacketSet]:
         try:
             leaves = self._both_ways(source, targets, traffic, family, asked)
@@ -303,7 +315,12 @@ class _Question:
         )
 
     def _both_ways(
-        self, source: Instance, targets: tuple[Instance, ...], traffic: Traffic, family: Family, asked: PacketSet
+        self,
+        source: Instance,
+        targets: tuple[Instance, ...],
+        traffic: Traffic,
+        family: Family,
+        asked: PacketSet,
     ) -> _Leaves:
         raw = not traffic.answered and traffic.protocol is None
         tracer = Tracer(self.network, traffic, family, targets, raw=raw)
@@ -326,7 +343,9 @@ class _Question:
                 back.add(leaf)
                 self._path((*arrived.path, *returned.path[1:]), returned.packets)
             if not arrived.sure:
-                back = _Leaves(perhaps=POOL.apply(OR, back.through, POOL.apply(OR, back.stopped, back.perhaps)))
+                back = _Leaves(
+                    perhaps=POOL.apply(OR, back.through, POOL.apply(OR, back.stopped, back.perhaps))
+                )
             leaves.add(back)
         return leaves
 
@@ -337,9 +356,11 @@ class _Question:
             return [attrs.evolve(self.network.instances(last.name)[0])]
         hosts = [h for h in self.network.hosts.values() if h.name in last.name.split(", ")]
         found = [self.network.instances(h.name)[0] for h in hosts]
-        return found or [t for t in targets if arrived.link in t.links] or [
-            Instance(arrived.link, (), 1, (arrived.link,), (), False)
-        ]
+        return (
+            found
+            or [t for t in targets if arrived.link in t.links]
+            or [Instance(arrived.link, (), 1, (arrived.link,), (), False)]
+        )
 
     def _leaves(self, tracer: Tracer) -> _Leaves:
         self.stops += tracer.stops
@@ -374,9 +395,19 @@ class _Question:
             if sure or maybe:
                 found.append(
                     Blocker(
-                        stop.kind, stop.device, stop.rule, stop.text, stop.chain, stop.verdict, sure, maybe,
-                        stop.trail, stop.direction, stop.path, _share(sure | maybe, shares),
-                    )  # fmt: skip
+                        stop.kind,
+                        stop.device,
+                        stop.rule,
+                        stop.text,
+                        stop.chain,
+                        stop.verdict,
+                        sure,
+                        maybe,
+                        stop.trail,
+                        stop.direction,
+                        stop.path,
+                        _share(sure | maybe, shares),
+                    )
                 )
         return tuple(sorted(found, key=lambda b: (not b.packets, -b.share)))
 
@@ -394,7 +425,9 @@ class _Question:
             found.append(Assumption("answers", "the answer takes its own routes and must come through too"))
         crossed = {h.name for path in self.paths for h in path} | {s.device for s in self.stops}
         for assumption in self.network.assumptions:
-            if any(assumption.text.startswith(f"{name} ") or f"{name}:" in assumption.text for name in crossed):
+            if any(
+                assumption.text.startswith(f"{name} ") or f"{name}:" in assumption.text for name in crossed
+            ):
                 found.append(assumption)
         found += [Assumption("gateway", text) for text in self.assumed]
         if self.over_budget:
@@ -436,9 +469,7 @@ def _share(part: PacketSet, shares: list[SourceShare]) -> Fraction:
     """The part of the sources, by weight, that a set touches; by addresses where there is one source."""
     if len(shares) == 1:
         touched, total = part.address_ranges("src"), shares[0].sources.address_ranges("src")
-        values = [
-            Fraction(_size(touched.get(family, ())), _size(ranges)) for family, ranges in total.items()
-        ]
+        values = [Fraction(_size(touched.get(family, ())), _size(ranges)) for family, ranges in total.items()]
         return max(values, default=Fraction(0))
     weight = sum(s.weight for s in shares)
     return Fraction(sum(s.weight for s in shares if part & s.sources), weight) if weight else Fraction(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netsim.display import Document, Heading, Items, Paragraph, Span, Table, Tone
-from netsim.rules.model import ActionKind, Rule, RuleSet
+from netsim.rules.model import ActionKind, Nat, Rule, RuleSet
 
 
 def why_not_modelled(rule: Rule) -> str:
@@ -15,7 +15,11 @@ def why_not_modelled(rule: Rule) -> str:
     words = [c.text for c in rule.undecided()]
     if rule.action.kind is ActionKind.UNMODELLED:
         words.append(f"target {rule.action.text}")
-    words += [f"{e.deferred}: needs the device's addresses" for e in rule.effects if getattr(e, "deferred", "")]
+    words += [
+        f"{e.deferred}: needs the device's addresses"
+        for e in rule.effects
+        if isinstance(e, Nat) and e.deferred
+    ]
     return "; ".join(dict.fromkeys(words))
 
 
@@ -30,14 +34,18 @@ def ruleset_document(ruleset: RuleSet) -> Document:
     """Chains, counts, and the rules that are partly unmodelled, with their places."""
     total = counts(ruleset)
     family = ruleset.family.name if ruleset.family is not None else "both families"
-    head = f"{ruleset.file or ruleset.device or 'rules'}: {ruleset.dialect} {family}, {ruleset.backend} back end"
+    head = (
+        f"{ruleset.file or ruleset.device or 'rules'}: {ruleset.dialect} {family}, {ruleset.backend} back end"
+    )
     rows = []
     for chain in ruleset.chains.values():
         policy = chain.policy.kind.value if chain.policy else "-"
         seen = f"{chain.counters.packets}" if chain.counters else ""
         hits = sum(r.counters.packets for r in chain.rules if r.counters)
         some = any(r.counters for r in chain.rules)
-        rows.append((chain.table, chain.short, policy, seen, str(len(chain.rules)), str(hits) if some else ""))
+        rows.append(
+            (chain.table, chain.short, policy, seen, str(len(chain.rules)), str(hits) if some else "")
+        )
     columns = ("table", "chain", "policy", "policy packets", "rules", "rule packets")
     blocks: list[Any] = [
         Heading(head),

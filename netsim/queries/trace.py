@@ -24,7 +24,7 @@ from netsim.index.flow import Blocked, Decision, Flow, Piece, hopped
 from netsim.queries.traffic import Traffic
 from netsim.rules.model import ActionKind, Point, Rule, RuleSet, Tracking, Verdict
 from netsim.space.addresses import show_address
-from netsim.space.diagram import AND, FALSE, LESS, OR, Const, LevelMap, Shift
+from netsim.space.diagram import AND, FALSE, LESS, OR, Const, LevelMap, Parity, Shift
 from netsim.space.fields import (
     ABSENT,
     ADDRESS_FIELDS,
@@ -233,9 +233,7 @@ class Tracer:
                 if any((p.family, p.address) == t.via for p in interface.addresses):
                     return self._cross(device, interface, t)
                 continue
-            own = [
-                (p.address, p.address) for p in interface.addresses if p.family is self.family
-            ]
+            own = [(p.address, p.address) for p in interface.addresses if p.family is self.family]
             if own:
                 mine = condition_node(ADDRESS_FIELDS["dst", self.family], tuple(sorted(own)))
                 here = POOL.apply(AND, rest, t.change.preimage(POOL, mine, OR))
@@ -270,7 +268,14 @@ class Tracer:
 
     def _cross(self, device: Device, interface: Interface, t: Traveller) -> list[Traveller]:
         if any(h.name == device.name and h.iif == interface.name for h in t.path):
-            self._stop("forwarding-loop", device.name, f"{device.name} forwards in a circle", t.packets, t.sure, t.path)
+            self._stop(
+                "forwarding-loop",
+                device.name,
+                f"{device.name} forwards in a circle",
+                t.packets,
+                t.sure,
+                t.path,
+            )
             return []
         path = (*t.path, Hop(device.name, interface.name))
         crossing = self._entry(device)
@@ -311,7 +316,14 @@ class Tracer:
             self._stop(forward.action, device.name, explain_route(forward), piece.packets, piece.sure, path)
             return []
         if device.ip_forward is False:
-            self._stop("ip-forward", device.name, f"{device.name} does not forward (ip_forward is off)", piece.packets, piece.sure, path)
+            self._stop(
+                "ip-forward",
+                device.name,
+                f"{device.name} does not forward (ip_forward is off)",
+                piece.packets,
+                piece.sure,
+                path,
+            )
             return []
         found: list[Traveller] = []
         for hop in forward.hops:
@@ -357,9 +369,15 @@ class Tracer:
             outside = change.without(_CONTEXT)
             found.append(
                 attrs.evolve(
-                    t, packets=piece.packets, change=outside, sure=piece.sure, link=interface.link, via=via,
-                    path=path, crossings=crossings,
-                )  # fmt: skip
+                    t,
+                    packets=piece.packets,
+                    change=outside,
+                    sure=piece.sure,
+                    link=interface.link,
+                    via=via,
+                    path=path,
+                    crossings=crossings,
+                )
             )
         return found
 
@@ -370,7 +388,7 @@ class Tracer:
         for i, level in enumerate(FIELDS["ct_status"].levels):
             by = piece.change.level_map(level)
             bit = 1 << (FIELDS["ct_status"].width - 1 - i)
-            if bit in (CtStatus.SNAT, CtStatus.DNAT) and by is not None and getattr(by, "constant", 0):
+            if bit in (CtStatus.SNAT, CtStatus.DNAT) and isinstance(by, Parity) and by.constant:
                 status |= bit
         untracked = piece.change.level_map(FIELDS["state"].level) == Const(int(State.UNTRACKED))
         return Crossing(device.name, device.state_group, before, ctmark, status, not untracked)
@@ -418,7 +436,9 @@ class Tracer:
                 crossings = (*crossings, self._kept(device, t.change, p))
             outside = p.change.without(_CONTEXT)
             self.arrived.append(
-                attrs.evolve(t, packets=p.packets, change=outside, sure=p.sure, path=path, crossings=crossings)
+                attrs.evolve(
+                    t, packets=p.packets, change=outside, sure=p.sure, path=path, crossings=crossings
+                )
             )
 
     def _asked_of(self, device: Device) -> bool:
@@ -445,7 +465,9 @@ class Tracer:
                 continue
             for hop in forward.hops:
                 path = (attrs.evolve(t.path[-1], oif=hop.interface),)
-                out = change.then(constant("oif", interface_value(hop.interface))).then(constant("mac", NO_MAC))
+                out = change.then(constant("oif", interface_value(hop.interface))).then(
+                    constant("mac", NO_MAC)
+                )
                 pieces = self._chains(device, Point.OUTPUT, (Piece(node, out, t.sure),), path, crossing)
                 found += self._depart(device, hop.interface, hop.via, pieces, t, path, crossing, False)
         return found
@@ -536,7 +558,11 @@ class Tracer:
         sure = POOL.fold(OR, [b.packets for b in blocked if b.sure])
         either = POOL.fold(OR, [b.packets for b in blocked])
         asked = [attrs.evolve(p, packets=POOL.apply(AND, p.packets, either)) for p in pieces]
-        lost = self.answering is not None and crossing is None and self._tracking(device) is not Tracking.UNTRACKED
+        lost = (
+            self.answering is not None
+            and crossing is None
+            and self._tracking(device) is not Tracking.UNTRACKED
+        )
         named = FALSE
         for decision in flow.decisions(point, asked):
             if decision.verdict is Verdict.ACCEPT:
@@ -573,7 +599,9 @@ class Tracer:
 @lru_cache(maxsize=256)
 def _has_doubts(rules: RuleSet) -> bool:
     """Whether a rule that is not modelled in full can change a verdict (a LOG with a limit cannot)."""
-    return any(not r.modelled and (r.effects or r.action.kind is not ActionKind.CONTINUE) for r in rules.rules())
+    return any(
+        not r.modelled and (r.effects or r.action.kind is not ActionKind.CONTINUE) for r in rules.rules()
+    )
 
 
 def _restore(change: Transformation, crossing: Crossing, to: str, source: str) -> Transformation:

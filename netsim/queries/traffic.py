@@ -81,9 +81,7 @@ class Traffic:
         maps: dict[int, LevelMap] = {}
         for to, source in pairs:
             suffix = "4" if family is Family.IPV4 else "6"
-            for level, origin in zip(
-                FIELDS[to + suffix].levels, FIELDS[source + suffix].levels, strict=True
-            ):
+            for level, origin in zip(FIELDS[to + suffix].levels, FIELDS[source + suffix].levels, strict=True):
                 maps[level] = _copy(header, origin)
         for to, source in (("sport", "dport"), ("dport", "sport")):
             maps[FIELDS[to].level] = _copy(header, FIELDS[source].level)
@@ -204,7 +202,9 @@ def _icmp(text: str, name: str, rest: str) -> Traffic:
             if not code_text.isdecimal() or int(code_text) > 255:
                 raise _wrong(text, f"an ICMP code is 0-255, not {code_text[:40]!r}")
             code = int(code_text)
-        part = packets(family=family, protocol=protocol, state=State.NEW, fragment=False, ttl=SENT_TTL, icmp_type=kind)
+        part = packets(
+            family=family, protocol=protocol, state=State.NEW, fragment=False, ttl=SENT_TTL, icmp_type=kind
+        )
         if code is not None:
             part &= packets(protocol=protocol, icmp_code=code)
         opening |= part

@@ -160,19 +160,26 @@ class Decision(Displayed):
     def document(self) -> Document:
         """The verdict, the deciding line, the jumps; for unknown what it depends on."""
         tones = {Verdict.ACCEPT: Tone.GOOD, Verdict.UNKNOWN: Tone.WARN}
-        head = [Span(self.verdict.value, tones.get(self.verdict, Tone.BAD)), f"  {self.packet}"]
+        head: list[str | Span] = [
+            Span(self.verdict.value, tones.get(self.verdict, Tone.BAD)),
+            f"  {self.packet}",
+        ]
         blocks: list[Any] = [Heading(head)]
         step = self.ruling.step
         if step is not None and step.rule is not None:
-            blocks.append(Excerpt(step.rule.source))
+            blocks.append(Excerpt.of(step.rule.source))
             blocks.append(Items([(1, f"reached by {t.source.line_place}: {t.text}") for t in self.trail]))
         elif step is not None:
             policy = step.chain.policy.kind.value if step.chain.policy else "accept"
-            blocks.append(Paragraph(f"  policy of {step.chain.name}: {policy} ({step.chain.source.line_place})"))
+            blocks.append(
+                Paragraph(f"  policy of {step.chain.name}: {policy} ({step.chain.source.line_place})")
+            )
         for reason in self.because:
-            blocks.append(Paragraph(f"  because of: {reason.condition}" + (f" ({reason.hint})" if reason.hint else "")))
+            blocks.append(
+                Paragraph(f"  because of: {reason.condition}" + (f" ({reason.hint})" if reason.hint else ""))
+            )
             if reason.rule is not None:
-                blocks.append(Excerpt(reason.rule.source))
+                blocks.append(Excerpt.of(reason.rule.source))
         if self.possible and self.verdict is Verdict.UNKNOWN:
             blocks.append(Pairs([("possible", ", ".join(v.value for v in self.possible))]))
         return Document(blocks)
@@ -217,14 +224,18 @@ class Rules(Displayed):
         self, *, addresses: Interfaces | None = None, sets: Mapping[str, NamedSet] | None = None
     ) -> Rules:
         """These rules with deferred conditions decided: the device's own addresses, its sets."""
-        return Rules(self.ruleset, addresses=addresses or self._addresses, sets=sets, limits=self.index.limits)
+        return Rules(
+            self.ruleset, addresses=addresses or self._addresses, sets=sets, limits=self.index.limits
+        )
 
     def decide(self, packet: Packet, *, hook: str | Point = "forward") -> Decision:
         """The decision on one packet, which routing would send to `hook` as it arrives."""
         point = HOOKS[hook] if isinstance(hook, str) else hook
         return Decision(packet, self.index.decide(packet, hook=point))
 
-    def decide_rows(self, rows: Iterable[Mapping[str, Any]], *, hook: str = "forward") -> Iterator[dict[str, Any]]:
+    def decide_rows(
+        self, rows: Iterable[Mapping[str, Any]], *, hook: str = "forward"
+    ) -> Iterator[dict[str, Any]]:
         """`netsim test`'s rows for packets as rows. Raises `ValueError` for a row that is no packet."""
         for row in rows:
             packet, point = packet_of(row, HOOKS[hook])
@@ -263,7 +274,9 @@ class Rules(Displayed):
         return ruleset_document(self.ruleset)
 
 
-def read_packets(text: str, file: str, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[Source, dict[str, Any]]]:
+def read_packets(
+    text: str, file: str, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[Source, dict[str, Any]]]:
     """The rows of a JSON Lines text with their places. Raises `InputError` at the first that is no object."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -278,7 +291,9 @@ def read_packets(text: str, file: str, limits: Limits = DEFAULT_LIMITS) -> Itera
         except ValueError as error:
             column = getattr(error, "colno", 1)
             place = attrs.evolve(source, column=column, end=column + 1)
-            raise InputError([Diagnostic(place, "NS401", f"this is no JSON: {getattr(error, 'msg', error)}")]) from None
+            raise InputError(
+                [Diagnostic(place, "NS401", f"this is no JSON: {getattr(error, 'msg', error)}")]
+            ) from None
         if not isinstance(row, dict):
             raise InputError([Diagnostic(source, "NS401", "one JSON object a line is expected")])
         yield source, row

@@ -39,7 +39,9 @@ class Way:
     hint: str = ""
 
 
-def changed(effects: Iterable[Effect], values: Mapping[str, int | None], point: Point, nat: bool) -> list[Way]:
+def changed(
+    effects: Iterable[Effect], values: Mapping[str, int | None], point: Point, nat: bool
+) -> list[Way]:
     """The packet after all effects, in order; several ways where somebody else chooses.
 
     `nat`: the rule stands in a NAT chain; elsewhere translations do nothing.
@@ -77,9 +79,7 @@ def _apply(effect: Effect, way: Way, point: Point) -> list[Way]:
     return [way]
 
 
-def _set_bits(
-    values: Values, field: str, keep: int, value: int, source: str, mask: int
-) -> int | None:
+def _set_bits(values: Values, field: str, keep: int, value: int, source: str, mask: int) -> int | None:
     old = values.get(field)
     result = value
     if keep:
@@ -165,9 +165,7 @@ def _pooled(values: Values, kind: NatKind, field: str, pool: Pool) -> Values:
     old = values.get(field)
     if pool.addresses is not None:
         low, high = pool.addresses
-        kept = (
-            kind is NatKind.SOURCE and not pool.random and old is not None and low <= old <= high
-        )
+        kept = kind is NatKind.SOURCE and not pool.random and old is not None and low <= old <= high
         new = low if low == high else old if kept else None
         values[field] = new
         different = None if new is None or old is None else new != old

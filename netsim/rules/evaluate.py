@@ -181,7 +181,7 @@ _ENDS = {
     ActionKind.DROP: Verdict.DROP,
     ActionKind.REJECT: Verdict.REJECT,
 }
-_STAYS = frozenset({"family", "protocol", "state", "direction", "iif", "oif", "fragment"})
+_STAYS = frozenset({"family", "protocol", "ttl", "state", "direction", "iif", "oif", "fragment"})
 """What an unmodelled target does not change."""
 Frame = tuple[Chain, int, tuple[Rule, ...]]
 """A chain on the stack, the position of its next rule, and the jumps that led here."""
@@ -333,9 +333,9 @@ class Walk:
         """On from a state to its verdict or to the next fork. Changes `state`."""
         while True:
             if state.frames:
-                result = self._chain(state)
-                if result is not None:
-                    return result
+                end = self._chain(state)
+                if end is not None:
+                    return end
             elif not state.agenda:
                 state.values["oif"] = state.oif
                 return _Leaf(Verdict.ACCEPT, state)
@@ -344,9 +344,9 @@ class Walk:
                 if isinstance(stage, Stop):
                     self._enter(state, stage)
                 elif stage is Turn.HOP:
-                    expired = self._hop(state)
-                    if expired is not None:
-                        return expired
+                    ended = self._hop(state)
+                    if ended is not None:
+                        return ended
                 elif stage is Turn.TRACK:
                     if state.values["state"] != State.UNTRACKED:
                         state.values["state"] = int(state.stated)
@@ -421,9 +421,9 @@ class Walk:
                 state.frames = (*state.frames[:-1], (chain, position, trail))
                 return self._doubt(state, rule, answer)  # type: ignore[arg-type]
             state.frames = (*state.frames[:-1], (chain, position + 1, trail))
-            result = self._fire(state, rule, trail)
-            if result is not None:
-                return result
+            fired = self._fire(state, rule, trail)
+            if fired is not None:
+                return fired
         return None
 
     def _doubt(self, state: _State, rule: Rule, doubts: list[Doubt]) -> _Fork:
@@ -441,7 +441,8 @@ class Walk:
     def _fire(self, state: _State, rule: Rule, trail: tuple[Rule, ...]) -> _Leaf | _Fork | None:
         """What a rule does that applies."""
         if rule.effects:
-            assert state.base is not None and state.base.hook is not None
+            assert state.base is not None
+            assert state.base.hook is not None
             point = state.base.hook.point
             ways = changed(rule.effects, state.values, point, state.base.hook.nat)
             if state.base.hook.nat and any(w.translates for w in ways):
@@ -480,10 +481,7 @@ class Walk:
     def _unmodelled(self, state: _State, rule: Rule, trail: tuple[Rule, ...]) -> _Fork:
         """An unmodelled target may end in any verdict, or change the packet and let it go on."""
         reason = Reason(rule, rule.action.text or "unmodelled target")
-        opened = {
-            name: value if name in _STAYS else None
-            for name, value in state.values.items()
-        }
+        opened = {name: value if name in _STAYS else None for name, value in state.values.items()}
         ways: list[_State | _Leaf] = [state.copy(values=dict(opened))]
         accepted = state.copy(values=dict(opened))
         self._verdict(accepted, rule, Verdict.ACCEPT, trail)

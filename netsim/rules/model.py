@@ -409,7 +409,7 @@ class RuleSet:
         Of equal priorities the one registered last runs first (measured on Linux; documented as undefined).
         """
         found = [c for c in self.chains.values() if c.hook is not None and c.hook.point is point]
-        return tuple(sorted(reversed(found), key=lambda c: c.hook.priority if c.hook else 0))
+        return tuple(sorted(found, key=lambda c: c.hook.priority if c.hook else 0))
 
     def replace(self, chains: Iterable[Chain]) -> RuleSet:
         """This rule set with some chains exchanged or added."""

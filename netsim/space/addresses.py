@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 from netsim.space.fields import Family, Range, merge_ranges
 
 if TYPE_CHECKING:
     import netaddr
 
-AddressLike = Union[
-    str, int, ipaddress.IPv4Address, ipaddress.IPv6Address, "netaddr.IPAddress"
-]
+AddressLike = Union[str, int, ipaddress.IPv4Address, ipaddress.IPv6Address, "netaddr.IPAddress"]
 """One address. An int below 2^32 is IPv4, above it IPv6; give an object to say otherwise."""
 
 PrefixLike = Union[
@@ -32,6 +30,9 @@ PrefixLike = Union[
 
 Ranges = dict[Family, tuple[Range, ...]]
 """A set of addresses: for each family its ranges (a family without addresses is left out)."""
+
+
+_VERSION: dict[Family, Literal[4, 6]] = {Family.IPV4: 4, Family.IPV6: 6}
 
 
 def address(value: AddressLike) -> tuple[Family, int]:
@@ -117,7 +118,7 @@ def to_netaddr(family: Family, value: int) -> netaddr.IPAddress:
     """The netaddr object of an address."""
     import netaddr
 
-    return netaddr.IPAddress(value, 4 if family is Family.IPV4 else 6)
+    return netaddr.IPAddress(value, _VERSION[family])
 
 
 def to_ipset(found: Ranges) -> netaddr.IPSet:
@@ -126,7 +127,7 @@ def to_ipset(found: Ranges) -> netaddr.IPSet:
 
     result = netaddr.IPSet()
     for family, rs in found.items():
-        version = 4 if family is Family.IPV4 else 6
+        version = _VERSION[family]
         cidrs = [
             cidr
             for low, high in rs

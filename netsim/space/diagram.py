@@ -83,12 +83,8 @@ OR = Operation(
     same=_LEFT,
     commutative=True,
 )
-LESS = Operation(
-    2, lambda a, b: a & ~b, left={0: 0}, right={0: _LEFT, 1: 0}, same=0, commutative=False
-)
-XOR = Operation(
-    3, lambda a, b: a ^ b, left={0: _RIGHT}, right={0: _LEFT}, same=0, commutative=True
-)
+LESS = Operation(2, lambda a, b: a & ~b, left={0: 0}, right={0: _LEFT, 1: 0}, same=0, commutative=False)
+XOR = Operation(3, lambda a, b: a ^ b, left={0: _RIGHT}, right={0: _LEFT}, same=0, commutative=True)
 UNION = Operation(
     4,
     lambda a, b: a | b,
@@ -108,7 +104,7 @@ OVERRIDE = Operation(
 WITHIN = Operation(
     6,
     lambda m, f: f if m else 0,
-    left={0: 0, **{m: _RIGHT for m in range(1, TERMINALS)}},
+    left={0: 0, **dict.fromkeys(range(1, TERMINALS), _RIGHT)},
     right={0: 0},
     same=_NONE,
     commutative=False,
@@ -116,7 +112,7 @@ WITHIN = Operation(
 OUTSIDE = Operation(
     7,
     lambda m, f: 0 if m else f,
-    left={0: _RIGHT, **{m: 0 for m in range(1, TERMINALS)}},
+    left={0: _RIGHT, **dict.fromkeys(range(1, TERMINALS), 0)},
     right={0: 0},
     same=_NONE,
     commutative=False,
@@ -207,9 +203,7 @@ class Pool:
         if found is None:
             found = len(self.level)
             if found >= self.ceiling:
-                raise BudgetExceeded(
-                    f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)"
-                )
+                raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
             self._unique[key] = found
             self.level.append(level)
             self.bounds.append(key[1])
@@ -253,9 +247,7 @@ class Pool:
         if not layer:
             return empty
         while len(layer) > 1:
-            paired = [
-                self.apply(operation, layer[i], layer[i + 1]) for i in range(0, len(layer) - 1, 2)
-            ]
+            paired = [self.apply(operation, layer[i], layer[i + 1]) for i in range(0, len(layer) - 1, 2)]
             if len(layer) % 2:
                 paired.append(layer[-1])
             layer = paired
@@ -282,6 +274,7 @@ class Pool:
         if found is not None:
             return found
         level_a, level_b = self.level[a], self.level[b]
+        bounds: Sequence[int]
         if level_a < level_b:
             level, bounds = level_a, self.bounds[a]
             children = []
@@ -330,9 +323,7 @@ class Pool:
 
     def choose(self, test: int, then: int, otherwise: int) -> int:
         """`then` inside the set `test`, `otherwise` outside."""
-        return self.apply(
-            UNION, self.apply(WITHIN, test, then), self.apply(OUTSIDE, test, otherwise)
-        )
+        return self.apply(UNION, self.apply(WITHIN, test, then), self.apply(OUTSIDE, test, otherwise))
 
     def relabel(self, a: int, terminals: Sequence[int]) -> int:
         """Every terminal t replaced by `terminals[t]`."""
@@ -396,9 +387,7 @@ class Pool:
                 for child in self.children[n]:
                     children.append(walk(child))
                 level = self.level[n]
-                found = memo[n] = self._replace(
-                    level, self.bounds[n], children, mapping.get(level), choices
-                )
+                found = memo[n] = self._replace(level, self.bounds[n], children, mapping.get(level), choices)
             return found
 
         return walk(a)

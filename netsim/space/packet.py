@@ -114,23 +114,31 @@ def state_value(value: str | State) -> State:
     return State[name]
 
 
-def _optional(convert: Any) -> Any:
-    return lambda value: None if value is None else convert(value)
+def _optional_address(value: AddressLike | None) -> tuple[Family, int] | None:
+    return None if value is None else address(value)
 
 
-def _interface(value: str | int) -> int:
+def _optional_protocol(value: str | int | None) -> int | None:
+    return None if value is None else protocol_number(value)
+
+
+def _optional_flags(value: str | int | None) -> int | None:
+    return None if value is None else flags_value(value)
+
+
+def _optional_interface(value: str | int | None) -> int | None:
     return interface_value(value) if isinstance(value, str) else value
 
 
-def _bounded(name: str) -> Any:
-    top = (1 << FIELDS[name].width) - 1
+def _optional_mac(value: str | int | None) -> int | None:
+    return None if value is None else mac_value(value)
 
-    def check(value: int) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= top:
-            raise ValueError(f"{name} is 0-{top}, not {value!r}")
-        return value
 
-    return check
+def _within(_: object, field: Any, value: int | None) -> None:
+    """The attrs validator of a number: it fits the field's width, or is open."""
+    top = (1 << FIELDS[field.name].width) - 1
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= top):
+        raise ValueError(f"{field.name} is 0-{top}, not {value!r}")
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -144,25 +152,25 @@ class Packet:
     answers. `length` is the whole IP packet in bytes. Raises `ValueError` for values out of range.
     """
 
-    _src: tuple[Family, int] | None = attrs.field(default=None, converter=_optional(address))
-    _dst: tuple[Family, int] | None = attrs.field(default=None, converter=_optional(address))
-    protocol: int | None = attrs.field(default=None, converter=_optional(protocol_number))
-    sport: int | None = attrs.field(default=None, converter=_optional(_bounded("sport")))
-    dport: int | None = attrs.field(default=None, converter=_optional(_bounded("dport")))
-    tcp_flags: int | None = attrs.field(default=None, converter=_optional(flags_value))
-    icmp_type: int | None = attrs.field(default=None, converter=_optional(_bounded("icmp_type")))
-    icmp_code: int | None = attrs.field(default=None, converter=_optional(_bounded("icmp_code")))
-    iif_value: int | None = attrs.field(default=None, alias="iif", converter=_optional(_interface))
-    oif_value: int | None = attrs.field(default=None, alias="oif", converter=_optional(_interface))
+    _src: tuple[Family, int] | None = attrs.field(default=None, converter=_optional_address)
+    _dst: tuple[Family, int] | None = attrs.field(default=None, converter=_optional_address)
+    protocol: int | None = attrs.field(default=None, converter=_optional_protocol)
+    sport: int | None = attrs.field(default=None, validator=_within)
+    dport: int | None = attrs.field(default=None, validator=_within)
+    tcp_flags: int | None = attrs.field(default=None, converter=_optional_flags)
+    icmp_type: int | None = attrs.field(default=None, validator=_within)
+    icmp_code: int | None = attrs.field(default=None, validator=_within)
+    iif_value: int | None = attrs.field(default=None, alias="iif", converter=_optional_interface)
+    oif_value: int | None = attrs.field(default=None, alias="oif", converter=_optional_interface)
     state: State = attrs.field(default=State.NEW, converter=state_value)
     direction: Direction | None = attrs.field(default=Direction.ORIGINAL)
-    length: int | None = attrs.field(default=None, converter=_optional(_bounded("length")))
-    ttl: int | None = attrs.field(default=None, converter=_optional(_bounded("ttl")))
-    tos: int | None = attrs.field(default=0, converter=_optional(_bounded("tos")))
-    mac_value: int | None = attrs.field(default=None, alias="mac", converter=_optional(mac_value))
-    mark: int | None = attrs.field(default=0, converter=_optional(_bounded("mark")))
-    ctmark: int | None = attrs.field(default=0, converter=_optional(_bounded("ctmark")))
-    ct_status: int | None = attrs.field(default=None, converter=_optional(_bounded("ct_status")))
+    length: int | None = attrs.field(default=None, validator=_within)
+    ttl: int | None = attrs.field(default=None, validator=_within)
+    tos: int | None = attrs.field(default=0, validator=_within)
+    mac_value: int | None = attrs.field(default=None, alias="mac", converter=_optional_mac)
+    mark: int | None = attrs.field(default=0, validator=_within)
+    ctmark: int | None = attrs.field(default=0, validator=_within)
+    ct_status: int | None = attrs.field(default=None, validator=_within)
     fragment: bool = False
     family: Family | None = attrs.field(default=None)
 
@@ -348,6 +356,7 @@ class Packet:
 
     def __str__(self) -> str:
         """One line: `tcp 10.0.1.5:40000 -> 10.0.2.9:5432 SYN new`."""
+
         def end(text: str, port: int | None) -> str:
             if self.protocol not in PORT_PROTOCOLS or self.fragment:
                 return text

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from netsim.space import addresses
-from netsim.space.addresses import PrefixLike
-from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, XOR, Pool
+from netsim.space.addresses import PrefixLike, Ranges
+from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, XOR, Operation, Pool
 from netsim.space.fields import (
     ADDRESS_FIELDS,
     FIELDS,
@@ -114,7 +114,7 @@ def bits_node(field: Field, care: int, value: int) -> int:
     return node
 
 
-@lru_cache(maxsize=None)
+@cache
 def applies_node(name: str) -> int:
     """The points to which field `name` applies."""
     node = TRUE
@@ -191,9 +191,9 @@ class PacketSet:
 
     # Algebra
 
-    def _with(self, operation: Any, other: object) -> PacketSet:
+    def _with(self, operation: Operation, other: object) -> PacketSet:
         if not isinstance(other, PacketSet):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         with POOL.lock:
             return PacketSet(POOL.apply(operation, self._node, other._node))
 
@@ -263,7 +263,7 @@ class PacketSet:
         """A member, or None if there is none. Without a seed, the most ordinary one (always the same)."""
         with POOL.lock:
             node = POOL.apply(AND, self._node, well_formed_node())
-            rng = None if seed is None else random.Random(seed)
+            rng = None if seed is None else random.Random(seed)  # noqa: S311
             point = POOL.pick(node, _WISHES if rng is None else _QUIET, rng)
         return None if point is None else Packet.from_point(point)
 
@@ -278,11 +278,11 @@ class PacketSet:
         """The addresses of `"src"` or `"dst"` that occur, as netaddr's set."""
         return addresses.to_ipset(self.address_ranges(side))
 
-    def address_ranges(self, side: str) -> addresses.Ranges:
+    def address_ranges(self, side: str) -> Ranges:
         """The addresses of `"src"` or `"dst"` that occur, by family."""
         if side not in ("src", "dst"):
             raise ValueError(f"addresses of 'src' or 'dst', not {side!r}")
-        found: addresses.Ranges = {}
+        found: Ranges = {}
         for family in Family:
             field = FIELDS[ADDRESS_FIELDS[side, family]]
             with POOL.lock:
@@ -568,14 +568,12 @@ def interface_range(name: str) -> Range:
     return (interface_value(name),) * 2
 
 
-def _address_node(side: str, found: addresses.Ranges) -> int:
-    parts = [
-        condition_node(ADDRESS_FIELDS[side, family], ranges) for family, ranges in found.items()
-    ]
+def _address_node(side: str, found: Ranges) -> int:
+    parts = [condition_node(ADDRESS_FIELDS[side, family], ranges) for family, ranges in found.items()]
     return POOL.fold(OR, parts)
 
 
-def address_set(side: str, found: addresses.Ranges) -> PacketSet:
+def address_set(side: str, found: Ranges) -> PacketSet:
     """The packets whose `"src"` or `"dst"` address is in some ranges."""
     with POOL.lock:
         return PacketSet(_address_node(side, found))

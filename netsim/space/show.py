@@ -61,7 +61,9 @@ def field_text(name: str, ranges: tuple[Range, ...]) -> str:
     if name[:4] in ("src4", "dst4", "src6", "dst6") and "." not in name:
         return f"{name[:3]} {_addresses(Family.IPV4 if name.endswith('4') else Family.IPV6, ranges)}"
     if name == "mac":
-        return "mac " + ",".join(f"{low:012x}" if low == high else f"{low:012x}-{high:012x}" for low, high in ranges)
+        return "mac " + ",".join(
+            f"{low:012x}" if low == high else f"{low:012x}-{high:012x}" for low, high in ranges
+        )
     if name in FIELDS and FIELDS[name].kind is Kind.BITS:
         care, value = ranges[0]
         if name == "tcp_flags":

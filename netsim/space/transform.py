@@ -79,7 +79,7 @@ class Transformation:
                 if not any(level in _sources(by) for k, by in remaining.items() if k != level)
             ]
             if not ready:  # two levels exchange their values
-                level, by = next((k, m) for k, m in remaining.items() if isinstance(m, Shift | Parity))
+                level, _by = next((k, m) for k, m in remaining.items() if isinstance(m, Shift | Parity))
                 return self._exchange(pool, node)
             level = ready[0]
             node = _image(pool, node, level, remaining.pop(level))
@@ -89,9 +89,9 @@ class Transformation:
         """The image where levels read one another in a circle: by paths, exact and slow."""
         maps = dict(self.maps)
         result = 0
-        involved = {k for k in maps} | {s for m in maps.values() for s in _sources(m)}
+        involved = set(maps) | {s for m in maps.values() for s in _sources(m)}
         for path in pool.paths(node):
-            fixed = {k: r for k, r in path.items()}
+            fixed = dict(path.items())
             for box in _atoms(fixed, involved, maps):
                 piece = TRUE
                 for level in sorted(box, reverse=True):
@@ -325,10 +325,7 @@ def constant(field: str, value: int) -> Transformation:
 def _constant(field: str, value: int) -> list[tuple[int, LevelMap]]:
     row = FIELDS[field]
     if row.kind is Kind.BITS:
-        return [
-            (level, Parity((), (value >> (row.width - 1 - i)) & 1))
-            for i, level in enumerate(row.levels)
-        ]
+        return [(level, Parity((), (value >> (row.width - 1 - i)) & 1)) for i, level in enumerate(row.levels)]
     if len(row.levels) == 2:
         return [(row.levels[0], Const(value >> 64)), (row.levels[1], Const(value & _HALF))]
     return [(row.level, Const(value))]
@@ -347,9 +344,7 @@ def choice(field: str, ranges: tuple[Range, ...]) -> Transformation | None:
         return Transformation.of({row.levels[0]: Const(uppers.pop()), row.levels[1]: Choice(low)})
     if all(lo & _HALF == 0 and hi & _HALF == _HALF for lo, hi in ranges):
         high = tuple((lo >> 64, hi >> 64) for lo, hi in ranges)
-        return Transformation.of(
-            {row.levels[0]: Choice(high), row.levels[1]: Choice(((0, _HALF),))}
-        )
+        return Transformation.of({row.levels[0]: Choice(high), row.levels[1]: Choice(((0, _HALF),))})
     return None
 
 
@@ -382,7 +377,9 @@ def bits(field: str, keep: int, value: int, source: str = "", mask: int = 0) -> 
     return Transformation.of(maps)
 
 
-def network(field: str, prefix_network: int, prefix: int, sources: tuple[Range, ...]) -> Transformation | None:
+def network(
+    field: str, prefix_network: int, prefix: int, sources: tuple[Range, ...]
+) -> Transformation | None:
     """The network part of `field` becomes `prefix_network`; only addresses in `sources` are of interest.
 
     None if `sources` spans more than 4 096 networks of that size.
@@ -397,10 +394,7 @@ def network(field: str, prefix_network: int, prefix: int, sources: tuple[Range, 
         by = _remap(high, prefix_network >> 64, prefix, 64, tops)
         return None if by is None else Transformation.of({high: by})
     bottoms = merge_ranges(
-        [
-            (lo & _HALF, hi & _HALF) if lo >> 64 == hi >> 64 else (0, _HALF)
-            for lo, hi in sources
-        ]
+        [(lo & _HALF, hi & _HALF) if lo >> 64 == hi >> 64 else (0, _HALF) for lo, hi in sources]
     )
     by = _remap(low, prefix_network & _HALF, prefix - 64, 64, bottoms)
     if by is None:

@@ -45,12 +45,16 @@ class Edit:
         changed = (*found.rules[:position], *rules, *found.rules[position + 1 :])
         return self._with(device, ruleset, found, changed, f"replace {rule}: {text}")
 
-    def _parse(self, text: str, device: Device, ruleset: RuleSet, chain: Chain, name: str) -> tuple[Rule, ...]:
+    def _parse(
+        self, text: str, device: Device, ruleset: RuleSet, chain: Chain, name: str
+    ) -> tuple[Rule, ...]:
         rules = parse_rule(text, ruleset=ruleset, chain=chain.name, source=Source(pointer=name, text=text))
         scratch = attrs.evolve(ruleset, chains={chain.name: attrs.evolve(chain, rules=rules)})
         return bound(device, scratch, None).chains[chain.name].rules
 
-    def _with(self, device: Device, ruleset: RuleSet, chain: Chain, rules: tuple[Rule, ...], step: str) -> Edit:
+    def _with(
+        self, device: Device, ruleset: RuleSet, chain: Chain, rules: tuple[Rule, ...], step: str
+    ) -> Edit:
         numbered = tuple(r if r.number == n else attrs.evolve(r, number=n) for n, r in enumerate(rules, 1))
         after = ruleset.replace([attrs.evolve(chain, rules=numbered)])
         rulesets = tuple(after if r is ruleset else r for r in device.rulesets)
@@ -60,13 +64,17 @@ class Edit:
     def _chain(self, name: str) -> tuple[Device, RuleSet, Chain]:
         device_name, colon, chain = name.partition(":")
         if not colon:
-            raise QuestionError.of(f"{name[:60]!r} is no chain", code="NS305", hint="write device:table/CHAIN")
+            raise QuestionError.of(
+                f"{name[:60]!r} is no chain", code="NS305", hint="write device:table/CHAIN"
+            )
         device = self.network.device(device_name)
         for ruleset in device.rulesets:
             if chain in ruleset.chains:
                 return device, ruleset, ruleset.chains[chain]
         known = [c for r in device.rulesets for c in r.chains]
-        raise QuestionError.of(f"{device_name} has no chain {chain[:60]!r}", code="NS305", hint=near_misses(chain, known))
+        raise QuestionError.of(
+            f"{device_name} has no chain {chain[:60]!r}", code="NS305", hint=near_misses(chain, known)
+        )
 
     def _position(self, chain: Chain, before: int | str) -> int:
         for position, rule in enumerate(chain.rules):
@@ -75,7 +83,9 @@ class Edit:
         if before == len(chain.rules) + 1:
             return len(chain.rules)
         raise QuestionError.of(
-            f"{chain.name} has no rule {str(before)[:60]!r}", code="NS306", hint=f"it has {len(chain.rules)} rules"
+            f"{chain.name} has no rule {str(before)[:60]!r}",
+            code="NS306",
+            hint=f"it has {len(chain.rules)} rules",
         )
 
     def _rule(self, name: str) -> tuple[Device, RuleSet, Chain, int]:
@@ -94,5 +104,3 @@ class Edit:
             ids = ", ".join(chain.rules[p].id for _, _, chain, p in found[:4])
             raise QuestionError.of(f"{name[:60]!r} is more than one rule: {ids}", code="NS306")
         raise QuestionError.of(f"no rule {name[:60]!r}", code="NS306", hint=near_misses(name, known))
-
-

@@ -66,9 +66,7 @@ def resolved(device: Device) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
             if hop.interface or hop.via is None:
                 hops.append(hop)
                 continue
-            link = next(
-                (i for i in device.interfaces for p in i.addresses if hop.via in p), None
-            )
+            link = next((i for i in device.interfaces for p in i.addresses if hop.via in p), None)
             if link is not None:
                 hops.append(attrs.evolve(hop, interface=link.name))
         if route.hops and not hops:
@@ -223,7 +221,8 @@ def reverse_path(device: Device, interface: str, forwards: tuple[Forward, ...]) 
 def _destinations(forward: Forward) -> tuple[Range, ...]:
     from netsim.space.packets import PacketSet
 
-    return PacketSet(forward.packets).address_ranges("dst").get(Family.IPV4, ())
+    found: tuple[Range, ...] = PacketSet(forward.packets).address_ranges("dst").get(Family.IPV4, ())
+    return found
 
 
 def martians(device: Device) -> tuple[tuple[str, int], ...]:
@@ -253,4 +252,13 @@ def explain_route(forward: Forward) -> str:
     return f"{forward.action}: {forward.route.prefix} {hops}".strip()
 
 
-__all__ = ["Forward", "best_routes", "connected", "explain_route", "forwarding", "martians", "resolved", "reverse_path"]
+__all__ = [
+    "Forward",
+    "best_routes",
+    "connected",
+    "explain_route",
+    "forwarding",
+    "martians",
+    "resolved",
+    "reverse_path",
+]

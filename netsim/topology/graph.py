@@ -21,7 +21,7 @@ def to_graph(network: Network) -> Any:
     """A frozen `networkx.MultiDiGraph`; a link's node is named `link:NAME`."""
     import networkx
 
-    graph = networkx.MultiDiGraph(name=network.name, internet=network.internet)
+    graph: Any = networkx.MultiDiGraph(name=network.name, internet=network.internet)
 
     def link(name: str) -> str:
         node = f"link:{name}"
@@ -62,7 +62,9 @@ def from_graph(graph: Any) -> Network:
             continue
         if kind not in _KEYS:
             raise QuestionError.of(
-                f"node {str(node)[:60]!r} has no kind", code="NS303", hint=f"kind is one of {', '.join(_KEYS)}, link"
+                f"node {str(node)[:60]!r} has no kind",
+                code="NS303",
+                hint=f"kind is one of {', '.join(_KEYS)}, link",
             )
         value = data.get(kind)
         if isinstance(value, _KEYS[kind]):

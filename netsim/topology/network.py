@@ -46,7 +46,6 @@ _GLOBAL4: tuple[Range, ...] = complement_ranges(
 _GLOBAL6: tuple[Range, ...] = address_ranges("2000::/3")[Family.IPV6]
 
 
-
 def _by_name(items: Any) -> Mapping[str, Any]:
     if isinstance(items, Mapping):
         return dict(items)
@@ -120,7 +119,9 @@ class Network(Displayed):
         """The device of that name. Raises `QuestionError`."""
         found = self.devices.get(name)
         if found is None:
-            raise QuestionError.of(f"no device {name[:60]!r}", code="NS301", hint=near_misses(name, self.devices))
+            raise QuestionError.of(
+                f"no device {name[:60]!r}", code="NS301", hint=near_misses(name, self.devices)
+            )
         return found
 
     def instances(self, name: str) -> tuple[Instance, ...]:
@@ -147,7 +148,9 @@ class Network(Displayed):
 
     def _internet(self) -> Instance:
         if not self.internet:
-            raise QuestionError.of("this site declares no internet", code="NS302", hint="add 'internet: {links: [...]}'")
+            raise QuestionError.of(
+                "this site declares no internet", code="NS302", hint="add 'internet: {links: [...]}'"
+            )
         own: dict[Family, list[Range]] = {f: [] for f in Family}
         for device in self.devices.values():
             for i in device.interfaces:
@@ -277,7 +280,10 @@ class Network(Displayed):
         columns = ("device", "interfaces", "rules", "unmodelled", "files")
         blocks.append(Table(columns, devices, right=columns[1:4]))
         if services:
-            blocks += [Heading("Services"), Table(("service", "instances", "hosts", "ports"), services, right=("instances",))]
+            blocks += [
+                Heading("Services"),
+                Table(("service", "instances", "hosts", "ports"), services, right=("instances",)),
+            ]
         if self.assumptions:
             blocks.append(Heading("Assumptions"))
             blocks += [Paragraph([Span(f"{a.code} ", Tone.DIM), a.text]) for a in self.assumptions]
@@ -327,8 +333,11 @@ def _index(ruleset: RuleSet, own: Any, variable: int) -> Index:
 def _forwarding(device: Device) -> tuple[Forward, ...]:
     key = hash((device.name, device.interfaces, device.routes, device.route_rules))
     found = _FORWARDS.get(key)
-    if found is None or found[0].interfaces != device.interfaces or found[0].routes != device.routes or (
-        found[0].route_rules != device.route_rules
+    if (
+        found is None
+        or found[0].interfaces != device.interfaces
+        or found[0].routes != device.routes
+        or (found[0].route_rules != device.route_rules)
     ):
         if len(_FORWARDS) >= _KEPT:
             _FORWARDS.clear()
@@ -340,7 +349,11 @@ def inactive_routes(device: Device) -> tuple[Assumption, ...]:
     """The routes whose next hop is on no connected network."""
     _, dead = resolved(device)
     return tuple(
-        Assumption("inactive-route", f"{device.name}: route {r} is inactive, its next hop is on no connected network", r.source)
+        Assumption(
+            "inactive-route",
+            f"{device.name}: route {r} is inactive, its next hop is on no connected network",
+            r.source,
+        )
         for r in dead
     )
 

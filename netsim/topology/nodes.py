@@ -42,7 +42,9 @@ class Mistakes:
     def finish(self) -> None:
         """Raise them all, in the order of the text."""
         if self.found:
-            raise InputError(sorted(self.found, key=lambda d: (d.source.file, d.source.line, d.source.column)))
+            raise InputError(
+                sorted(self.found, key=lambda d: (d.source.file, d.source.line, d.source.column))
+            )
 
     # Reading with a complaint instead of an exception
 
@@ -57,7 +59,12 @@ class Mistakes:
             for key in node.value:
                 if key not in keys:
                     hint = near_misses(key, keys) or f"known keys are {', '.join(keys)}"
-                    self.note(node.keys.get(key, node.source), f"{what} has no key {key[:40]!r}", code="NS202", hint=hint)
+                    self.note(
+                        node.keys.get(key, node.source),
+                        f"{what} has no key {key[:40]!r}",
+                        code="NS202",
+                        hint=hint,
+                    )
         return node.value
 
     def items(self, node: Node | None, what: str) -> list[Node]:
@@ -88,7 +95,7 @@ class Mistakes:
         return node.value
 
     def truth(self, node: Node | None, what: str) -> bool | None:
-        """true or false (0 and 1 as in sysctl)."""
+        """True or false (0 and 1 as in sysctl)."""
         if node is None or node.value is None:
             return None
         if node.value in (0, 1):
@@ -126,16 +133,22 @@ def load_yaml(text: str, file: str, limits: Limits) -> Node:
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > limits.yaml_depth:
-                    raise _limit(place(event.start_mark), f"YAML deeper than {limits.yaml_depth} (Limits.yaml_depth)")
+                    raise _limit(
+                        place(event.start_mark), f"YAML deeper than {limits.yaml_depth} (Limits.yaml_depth)"
+                    )
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             if count > limits.yaml_nodes:
-                raise _limit(place(event.start_mark), f"more than {limits.yaml_nodes} YAML nodes (Limits.yaml_nodes)")
+                raise _limit(
+                    place(event.start_mark), f"more than {limits.yaml_nodes} YAML nodes (Limits.yaml_nodes)"
+                )
         root = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         source = place(mark) if mark is not None else Source(file)
-        raise InputError([Diagnostic(source, "NS200", f"this is no YAML: {error.problem or error.context}")]) from None
+        raise InputError(
+            [Diagnostic(source, "NS200", f"this is no YAML: {error.problem or error.context}")]
+        ) from None
     except yaml.YAMLError as error:
         raise InputError([Diagnostic(Source(file), "NS200", f"this is no YAML: {error}")]) from None
     if root is None:
@@ -193,7 +206,7 @@ def from_plain(value: Any, pointer: str = "") -> Node:
                 node.value[str(key)] = member
                 node.keys[str(key)] = Source(pointer=inner)
                 stack.append((child, member, inner))
-        elif isinstance(raw, list | tuple) or isinstance(raw, Iterator):
+        elif isinstance(raw, list | tuple | Iterator):
             node.value = []
             for i, child in enumerate(raw):
                 member = Node(None, Source(pointer=f"{path}/{i}"))

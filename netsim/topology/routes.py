@@ -17,10 +17,37 @@ from netsim.topology.model import NextHop, Prefix, Route, RouteRule, RouteType
 
 _TYPES = {t.value: t for t in RouteType} | {"anycast": RouteType.LOCAL, "multicast": RouteType.BROADCAST}
 _WITH_VALUE = frozenset(
-    "proto scope src expires mtu advmss hoplimit realm realms window rtt rttvar cwnd initcwnd initrwnd"
-    " ssthresh features quickack congctl pref error nhid flags encap protocol".split()
+    [
+        "proto",
+        "scope",
+        "src",
+        "expires",
+        "mtu",
+        "advmss",
+        "hoplimit",
+        "realm",
+        "realms",
+        "window",
+        "rtt",
+        "rttvar",
+        "cwnd",
+        "initcwnd",
+        "initrwnd",
+        "ssthresh",
+        "features",
+        "quickack",
+        "congctl",
+        "pref",
+        "error",
+        "nhid",
+        "flags",
+        "encap",
+        "protocol",
+    ]
 )
-_ALONE = frozenset("onlink linkdown dead pervasive offload trap notify cache rt_offload rt_trap".split())
+_ALONE = frozenset(
+    ["onlink", "linkdown", "dead", "pervasive", "offload", "trap", "notify", "cache", "rt_offload", "rt_trap"]
+)
 
 
 def prefix(text: str, family: Family | None = None) -> Prefix:
@@ -53,7 +80,14 @@ def parse_routes(text: str, *, file: str = "", family: Family | None = None) -> 
             if words[0] == "nexthop" and found and line[:1] in " \t":
                 hop = _hop(words[1:])
                 before = found[-1]
-                found[-1] = Route(before.prefix, (*before.hops, hop), before.type, before.metric, before.table, before.source)
+                found[-1] = Route(
+                    before.prefix,
+                    (*before.hops, hop),
+                    before.type,
+                    before.metric,
+                    before.table,
+                    before.source,
+                )
             else:
                 found.append(_route(words, family, source))
         except ValueError as error:
@@ -121,7 +155,9 @@ def _load(text: str, file: str, limits: Limits) -> list[dict[str, Any]]:
         elif char in "]}":
             depth -= 1
     if deepest > limits.json_depth:
-        raise InputError([Diagnostic(Source(file), "NS906", f"JSON deeper than {limits.json_depth} (Limits.json_depth)")])
+        raise InputError(
+            [Diagnostic(Source(file), "NS906", f"JSON deeper than {limits.json_depth} (Limits.json_depth)")]
+        )
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -133,7 +169,9 @@ def _load(text: str, file: str, limits: Limits) -> list[dict[str, Any]]:
     return value
 
 
-def _json_routes(text: str, file: str, family: Family | None, limits: Limits = DEFAULT_LIMITS) -> tuple[Route, ...]:
+def _json_routes(
+    text: str, file: str, family: Family | None, limits: Limits = DEFAULT_LIMITS
+) -> tuple[Route, ...]:
     found: list[Route] = []
     errors: list[Diagnostic] = []
     for i, row in enumerate(_load(text, file, limits)):
@@ -208,7 +246,11 @@ def _selector(text: str, length: Any, family: Family | None) -> Prefix | None:
 
 
 def _json_rule(row: dict[str, Any], family: Family | None, source: Source) -> RouteRule:
-    action = _TYPES[row.get("action", "unicast")] if row.get("action") not in (None, "to_tbl") else RouteType.UNICAST
+    action = (
+        _TYPES[row.get("action", "unicast")]
+        if row.get("action") not in (None, "to_tbl")
+        else RouteType.UNICAST
+    )
     table = str(row.get("table", "main"))
     mark = _mark(str(row["fwmark"]), row.get("fwmask")) if "fwmark" in row else None
     return RouteRule(

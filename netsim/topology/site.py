@@ -107,14 +107,21 @@ class _Reader:
         hosts = {**hosts, **self.extra_hosts}
         self.mistakes.mapping(site.get("links"), "links")
         internet = self.mistakes.mapping(site.get("internet"), "internet", ("links",))
-        links = tuple(self.mistakes.text(n, "a link") for n in self.mistakes.items(internet.get("links"), "links"))
+        links = tuple(
+            self.mistakes.text(n, "a link") for n in self.mistakes.items(internet.get("links"), "links")
+        )
         self.distinct(site, self.extra_hosts)
         known = {i.link for d in devices.values() for i in d.interfaces if i.link}
         for kind, found in (("host", hosts), ("subnet", subnets)):
             for each in found.values():
                 if each.link not in known:
                     hint = near_misses(each.link, known) or "no device has an interface on it"
-                    self.mistakes.note(each.source, f"{kind} {each.name}: no link {each.link[:40]!r}", code="NS207", hint=hint)
+                    self.mistakes.note(
+                        each.source,
+                        f"{kind} {each.name}: no link {each.link[:40]!r}",
+                        code="NS207",
+                        hint=hint,
+                    )
         name = self.mistakes.text(site.get("name"), "name")
         self.mistakes.finish()
         for device in devices.values():
@@ -134,7 +141,9 @@ class _Reader:
             for name in self.mistakes.mapping(node, kind) if node is not None else ():
                 source = node.keys.get(name, node.source) if node is not None else NOWHERE
                 if name in seen:
-                    self.mistakes.note(source, f"{name[:40]!r} is the name of one of {seen[name]} too", code="NS203")
+                    self.mistakes.note(
+                        source, f"{name[:40]!r} is the name of one of {seen[name]} too", code="NS203"
+                    )
                 if name == "internet":
                     self.mistakes.note(source, "'internet' is a reserved name", code="NS203")
                 seen[name] = kind
@@ -173,7 +182,11 @@ class _Reader:
         rp = m.integer(d.get("rp_filter"), f"{name}: rp_filter", 0, 2)
         if rp is None and not any(i.rp_filter is not None for i in interfaces):
             self.assumptions.append(
-                Assumption("rp-filter", f"{name} does not filter by reverse path (rp_filter is not given)", node.source)
+                Assumption(
+                    "rp-filter",
+                    f"{name} does not filter by reverse path (rp_filter is not given)",
+                    node.source,
+                )
             )
         device = Device(
             name, interfaces, (), tuple(routes), tuple(rules), forward, rp, tracking,
@@ -186,7 +199,9 @@ class _Reader:
         given = False
         for node in m_items(self, d.get("ipsets"), "ipsets"):
             given = True
-            found = self.from_text(node, lambda text, shown: parse_ipsets(text, file=shown, limits=self.limits))
+            found = self.from_text(
+                node, lambda text, shown: parse_ipsets(text, file=shown, limits=self.limits)
+            )
             sets.update(found or {})
         backend = self.mistakes.text(d.get("backend"), "backend") or None
         if backend not in (None, "nft", "legacy"):
@@ -199,7 +214,11 @@ class _Reader:
             if ruleset is None:
                 continue
             if ruleset.family in families:
-                self.mistakes.note(node.source, f"{device.name} has rules for {ruleset.family.name if ruleset.family else 'both families'} twice", code="NS203")
+                self.mistakes.note(
+                    node.source,
+                    f"{device.name} has rules for {ruleset.family.name if ruleset.family else 'both families'} twice",
+                    code="NS203",
+                )
             families.add(ruleset.family)
             result.append(bound(device, ruleset, sets if given else None))
         return tuple(result)
@@ -209,7 +228,9 @@ class _Reader:
             return node.value
         if self.root is None:
             text = self.mistakes.text(node, "rules")
-            return self.collect(lambda: parse(text, file=node.source.pointer, backend=backend, limits=self.limits))
+            return self.collect(
+                lambda: parse(text, file=node.source.pointer, backend=backend, limits=self.limits)
+            )
         found = self.file(node)
         if found is None:
             return None
@@ -257,7 +278,9 @@ class _Reader:
         for hop in m.items(r.get("nexthops"), "nexthops"):
             h = m.mapping(hop, "a next hop", ("via", "dev", "weight"))
             towards = self.value(h["via"], host_address, "via") if "via" in h else None
-            hops.append(NextHop(m.text(h.get("dev"), "dev"), towards, m.integer(h.get("weight"), "weight", 1, 256, 1)))
+            hops.append(
+                NextHop(m.text(h.get("dev"), "dev"), towards, m.integer(h.get("weight"), "weight", 1, 256, 1))
+            )
         if "to" not in r:
             m.note(node.source, "a route needs 'to'", code="NS208")
             return []
@@ -273,7 +296,16 @@ class _Reader:
             m.note(node.source, "a route needs 'via', 'dev' or 'nexthops'", code="NS208")
             return []
         table = m.text(r.get("table"), "table") or "main"
-        return [Route(to, tuple(hops), kinds[kind], m.integer(r.get("metric"), "metric", 0, 2**32 - 1, 0), table, node.source)]
+        return [
+            Route(
+                to,
+                tuple(hops),
+                kinds[kind],
+                m.integer(r.get("metric"), "metric", 0, 2**32 - 1, 0),
+                table,
+                node.source,
+            )
+        ]
 
     def rule(self, node: Node) -> RouteRule | None:
         m = self.mistakes
@@ -309,7 +341,11 @@ class _Reader:
             m.note(node.source, f"host {name} has no address", code="NS208")
         gateways = [self.value(g, host_address, "gateway") for g in m.items(h.get("gateway"), "gateway")]
         return Host(
-            name, addresses, m.text(h.get("link"), "link"), tuple(g for g in gateways if g is not None), node.source
+            name,
+            addresses,
+            m.text(h.get("link"), "link"),
+            tuple(g for g in gateways if g is not None),
+            node.source,
         )
 
     def service(self, name: str, node: Node, hosts: Mapping[str, Host]) -> Service:

@@ -112,7 +112,15 @@ def read(data: bytes) -> Row:
         tos = (struct.unpack("!I", data[:4])[0] >> 20) & 255
         src, dst = ipaddress.ip_address(data[8:24]), ipaddress.ip_address(data[24:40])
         later = 0
-    row: Row = {"src": str(src), "dst": str(dst), "proto": number, "tos": tos, "ttl": ttl, "sport": None, "dport": None}
+    row: Row = {
+        "src": str(src),
+        "dst": str(dst),
+        "proto": number,
+        "tos": tos,
+        "ttl": ttl,
+        "sport": None,
+        "dport": None,
+    }
     if number in (6, 17, 33, 132, 136) and not later and len(data) >= head + 4:
         row["sport"], row["dport"] = struct.unpack("!HH", data[head : head + 4])
     if number in (1, 58) and len(data) > head:

@@ -41,7 +41,10 @@ def oif_of(address: str) -> str | None:
     ip = ipaddress.ip_address(address)
     for device in DEVICES:
         for net in (*ROUTES[device], *OWN[device]):
-            if ip.version == ipaddress.ip_interface(net).version and ip in ipaddress.ip_interface(net).network:
+            if (
+                ip.version == ipaddress.ip_interface(net).version
+                and ip in ipaddress.ip_interface(net).network
+            ):
                 return device
     return None
 
@@ -87,7 +90,9 @@ def packet(rng: random.Random, b: Boundaries, family: Family, hook: str, **fixed
         row["state"] = "new"
     if proto == "tcp":
         bad = row["state"] == "invalid"
-        row["tcp_flags"] = rng.choice(_BAD_FLAGS if bad else _NEW_FLAGS if row["state"] == "new" else ("ACK", "ACK,PSH", "FIN,ACK"))
+        row["tcp_flags"] = rng.choice(
+            _BAD_FLAGS if bad else _NEW_FLAGS if row["state"] == "new" else ("ACK", "ACK,PSH", "FIN,ACK")
+        )
         if row["state"] == "related":
             return None
     elif proto in ("icmp", "icmpv6"):
@@ -126,7 +131,9 @@ def _icmp(rng: random.Random, b: Boundaries, row: Row, v6: bool) -> None:
         row["icmp_type"], row["icmp_code"] = reply, 0
     elif row["state"] == "related":
         # an error about a packet that we have sent the other way
-        row["icmp_type"], row["icmp_code"] = (1, rng.choice((0, 1, 4))) if v6 else (3, rng.choice((0, 1, 3, 9, 13)))
+        row["icmp_type"], row["icmp_code"] = (
+            (1, rng.choice((0, 1, 4))) if v6 else (3, rng.choice((0, 1, 3, 9, 13)))
+        )
         flow = {"src": row["dst"], "dst": row["src"], "proto": "udp", "sport": rng.randint(1, 65535),
                 "dport": rng.randint(1, 65535), "ttl": 60, "len": 48 if v6 else 28, "hook": "forward"}  # fmt: skip
         row["_flow"] = flow
@@ -135,7 +142,11 @@ def _icmp(rng: random.Random, b: Boundaries, row: Row, v6: bool) -> None:
         row["icmp_type"], row["icmp_code"] = reply, 0
     else:
         kinds = [v for v in b.values.get("icmp_type", ()) if v < 256]
-        kind = rng.choice(kinds) if kinds and rng.random() < 0.7 else rng.choice((request, 8, 13, 17, 3, 11, 128))
+        kind = (
+            rng.choice(kinds)
+            if kinds and rng.random() < 0.7
+            else rng.choice((request, 8, 13, 17, 3, 11, 128))
+        )
         code = b.pick(rng, "icmp_code", 0, 16, 0.7) if rng.random() < 0.5 else 0
         requests = (128,) if v6 else (8, 13, 17)
         if v6 and (kind < 5 or kind in range(130, 138) or kind == 143):

@@ -28,7 +28,11 @@ OWN = {
     "eth0": ("10.9.2.1/24", "fd00:9:2::1/64"),
     "wan1": ("10.9.3.1/24", "fd00:9:3::1/64"),
 }
-ROUTES = {"eth": ("10.10.0.0/16", "fd00:10::/32"), "eth0": ("10.20.0.0/16", "fd00:20::/32"), "wan1": ("10.30.0.0/16", "fd00:30::/32")}
+ROUTES = {
+    "eth": ("10.10.0.0/16", "fd00:10::/32"),
+    "eth0": ("10.20.0.0/16", "fd00:20::/32"),
+    "wan1": ("10.30.0.0/16", "fd00:30::/32"),
+}
 SYSCTLS = {
     "net.ipv4.ip_forward": 1,
     "net.ipv6.conf.all.forwarding": 1,
@@ -226,6 +230,7 @@ class Kernel:
                 answer = fcntl.ioctl(probe, 0x8927, struct.pack("256s", name.encode()))
             self.macs[name] = answer[18:24]
         self.family, self.backend = 4, "nft"
+        self.lines: dict[tuple[str, str], list[str]] = {}
         self.handles: dict[tuple[str, str, int], int] = {}
         self.log = Log(5)
         self.trace: Trace | None = None
@@ -235,6 +240,12 @@ class Kernel:
     def load(self, rules: str, family: int, backend: str, ipsets: str = "") -> None:
         """Load a rule set with the real iptables-restore."""
         self.family, self.backend = family, backend
+        table = ""
+        for line in rules.split("\n"):
+            if line.startswith("*"):
+                table = line[1:]
+            elif line.startswith("-A "):
+                self.lines.setdefault((table, line.split()[1]), []).append(line)
         if ipsets:
             run("ipset", "restore", data=ipsets)
         prefix = "ip6tables" if family == 6 else "iptables"
@@ -292,7 +303,12 @@ class Kernel:
             result["after"] = {k: last[k] for k in ("src", "dst", "sport", "dport", "mark", "tos", "ttl")}
         elif any(_is_error(r, number) for r in answers):
             result["verdict"] = "reject"
-        result["decided_by"] = self._decided(result["verdict"], (row["src"], row["dst"], number))
+        decided = result["decided_by"] = self._decided(result["verdict"], (row["src"], row["dst"], number))
+        if decided and result["verdict"] == "drop":
+            # A reset is never answered, and our own OUTPUT chain may stop the answer: the rule says it.
+            lines = self.lines.get((decided["table"], decided["chain"]), [])
+            if decided["rule"] != "policy" and "-j REJECT" in lines[decided["rule"] - 1]:
+                result["verdict"] = "reject"
         return result
 
     def _decided(self, verdict: str, key: tuple[str, str, int]) -> Row | None:
@@ -395,7 +411,9 @@ class Kernel:
                 proto += _attribute(first + 2, b"\0")
             else:
                 proto += _attribute(2, struct.pack("!H", a[1])) + _attribute(3, struct.pack("!H", b[1]))
-            data += _attribute(kind, _attribute(1, ip, nested=True) + _attribute(2, proto, nested=True), nested=True)
+            data += _attribute(
+                kind, _attribute(1, ip, nested=True) + _attribute(2, proto, nested=True), nested=True
+            )
         data += _attribute(3, struct.pack("!I", 0x0E))  # SEEN_REPLY, ASSURED, CONFIRMED
         data += _attribute(7, struct.pack("!I", 300))
         if row.get("ctmark"):
@@ -403,7 +421,11 @@ class Kernel:
         if number == 6:
             data += _attribute(4, _attribute(1, _attribute(1, b"\x03"), nested=True), nested=True)
         if number == 132:
-            info = _attribute(1, b"\x04") + _attribute(2, struct.pack("!I", 0)) + _attribute(3, struct.pack("!I", 0))
+            info = (
+                _attribute(1, b"\x04")
+                + _attribute(2, struct.pack("!I", 0))
+                + _attribute(3, struct.pack("!I", 0))
+            )
             data += _attribute(4, _attribute(3, info, nested=True), nested=True)
         family = socket.AF_INET6 if self.family == 6 else socket.AF_INET
         self.tracking.send(1 << 8, 0x400 | 0x200, family, 0, data)

@@ -137,7 +137,9 @@ add ports 1000-2000
 _DPORT = "--dport 1000:2000"
 
 
-def _target(id_: str, table: str, chain: str, target: str, hook: str = "forward", **more: object) -> Construct:
+def _target(
+    id_: str, table: str, chain: str, target: str, hook: str = "forward", **more: object
+) -> Construct:
     text = {"base": "-p tcp -m tcp", "option4": _DPORT, "option6": _DPORT, **more}
     return Construct(f"target:{id_}", table=table, chain=chain, target=target, hooks=(hook,), **text)  # type: ignore[arg-type]
 

@@ -32,8 +32,8 @@ from netsim.rules.model import (
     Rule,
     RuleSet,
 )
-from netsim.space.fields import ADDRESS_FIELDS, Family
 from netsim.source import Source
+from netsim.space.fields import ADDRESS_FIELDS, Family
 
 _P = Point
 TABLES: dict[str, dict[str, Hook]] = {
@@ -84,9 +84,7 @@ class _TableDraft:
 class DumpReader:
     """Reads one dump; `read` returns the rule set or raises `InputError` with everything that is wrong."""
 
-    def __init__(
-        self, text: str, *, file: str, family: Family, backend: str, limits: Limits
-    ) -> None:
+    def __init__(self, text: str, *, file: str, family: Family, backend: str, limits: Limits) -> None:
         self.text = text
         self.file = file
         self.family = family
@@ -187,7 +185,9 @@ class DumpReader:
             if policy is None:
                 raise Wrong(1, f"a policy is ACCEPT or DROP, not {found[1][:40]!r}")
             if hook is None:
-                raise Wrong(1, f"{name} is not a base chain of {self.table.name} and has no policy", code="NS105")
+                raise Wrong(
+                    1, f"{name} is not a base chain of {self.table.name} and has no policy", code="NS105"
+                )
         counters = None
         if len(found) > 2:
             match = _COUNTERS.match(found[2])
@@ -251,7 +251,9 @@ class DumpReader:
             return
         for rule in rules:
             draft.rules.append(
-                attrs.evolve(rule, number=len(draft.rules) + 1) if rule.number != len(draft.rules) + 1 else rule
+                attrs.evolve(rule, number=len(draft.rules) + 1)
+                if rule.number != len(draft.rules) + 1
+                else rule
             )
 
     def _read(self, s: Statement, counters: Counters | None, source: Source) -> list[Rule]:
@@ -460,7 +462,9 @@ def head(text: str) -> tuple[str, Family | None, str] | None:
     return None
 
 
-_V6_SIGNS = re.compile(r"\s(-p (ipv6-icmp|icmpv6|icmp6)|--icmpv6-type|icmp6-|-m (hl|icmp6|ipv6header|frag))\b|\s-[sd] \S*::")
+_V6_SIGNS = re.compile(
+    r"\s(-p (ipv6-icmp|icmpv6|icmp6)|--icmpv6-type|icmp6-|-m (hl|icmp6|ipv6header|frag))\b|\s-[sd] \S*::"
+)
 
 
 def guess_family(text: str, file: str) -> Family:
@@ -495,5 +499,7 @@ def parse(
     used = backend or (said[2] if said else "") or "legacy"
     reader = DumpReader(text, file=file, family=found, backend=used, limits=limits)
     if guessed and text.strip():
-        reader.report.warning(Source(file), "NS130", f"the dump does not say its family: {found.name} is assumed")
+        reader.report.warning(
+            Source(file), "NS130", f"the dump does not say its family: {found.name} is assumed"
+        )
     return reader.read(device)

@@ -39,7 +39,9 @@ def parse_rule(text: str, *, ruleset: RuleSet, chain: str, source: Source) -> tu
         statement = Statement(found, ruleset.family or Family.IPV4, ruleset.backend, table, name)
         rules = read_rule(statement, None, source, 1, {})
     except Wrong as wrong:
-        raise error(wrong.word + shift if wrong.word >= 0 else -1, wrong.message, wrong.code, wrong.hint) from None
+        raise error(
+            wrong.word + shift if wrong.word >= 0 else -1, wrong.message, wrong.code, wrong.hint
+        ) from None
     for rule in rules:
         if rule.action.kind in (ActionKind.JUMP, ActionKind.GOTO):
             target = rule.action.chain

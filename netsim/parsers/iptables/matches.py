@@ -63,7 +63,9 @@ def flags(text: str) -> int:
         elif upper in ("SYN", "ACK", "FIN", "RST", "URG", "PSH"):
             result |= TcpFlag[upper]
         elif upper != "NONE":
-            raise ValueError(f"a list of TCP flags is expected (SYN,ACK,FIN,RST,URG,PSH,ALL,NONE), not {text[:40]!r}")
+            raise ValueError(
+                f"a list of TCP flags is expected (SYN,ACK,FIN,RST,URG,PSH,ALL,NONE), not {text[:40]!r}"
+            )
     return result
 
 
@@ -135,7 +137,9 @@ def _states(text: str) -> tuple[tuple[Range, ...], int]:
         elif upper in ("SNAT", "DNAT"):
             status |= CtStatus[upper]
         else:
-            raise ValueError(f"{name[:40]!r} is no connection state (NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED, SNAT, DNAT)")
+            raise ValueError(
+                f"{name[:40]!r} is no connection state (NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED, SNAT, DNAT)"
+            )
     return merge_ranges(ranges), status
 
 
@@ -217,7 +221,9 @@ def _set(s: Statement, negated: bool) -> None:
     for side in sides.split(","):
         if side not in ("src", "dst"):
             raise Wrong(s.position - 1, f"src or dst, up to six of them, is expected, not {sides[:40]!r}")
-    s.add(Deferred("set", (name, sides), f"set --match-set {name} {sides}", negated, f"give the ipset {name!r}"))
+    s.add(
+        Deferred("set", (name, sides), f"set --match-set {name} {sides}", negated, f"give the ipset {name!r}")
+    )
 
 
 ADDRESS_TYPES = ("UNSPEC", "UNICAST", "LOCAL", "BROADCAST", "ANYCAST", "MULTICAST", "BLACKHOLE",

@@ -222,7 +222,7 @@ def _finish_group(s: Statement, group: Group) -> None:
 
 
 def _finish_tracking(s: Statement) -> None:
-    """conntrack's tests together: without an entry only the state is looked at (xt_conntrack.c)."""
+    """Conntrack's tests together: without an entry only the state is looked at (xt_conntrack.c)."""
     states = [c for kind, c in s.tracking if kind == "state"]
     others = [c for kind, c in s.tracking if kind != "state"]
     if not others:

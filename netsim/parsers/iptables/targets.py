@@ -7,6 +7,7 @@ accept, drop or continue.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import attrs
 
@@ -33,6 +34,8 @@ from netsim.rules.model import (
 )
 from netsim.space.fields import PORT_PROTOCOLS, Family, Range
 
+T = TypeVar("T")
+
 Given = Mapping[str, tuple[int, list[str]]]
 """The target's options: name -> (index of the option's word, its values)."""
 
@@ -50,7 +53,7 @@ class Target:
     open: bool = False  # any other option is taken as well
 
 
-def _value(given: Given, option: str, parse: Callable[[str], object]) -> object:
+def _value(given: Given, option: str, parse: Callable[[str], T]) -> T:
     word, values = given[option]
     try:
         return parse(values[0])
@@ -101,7 +104,7 @@ def _reject(s: Statement, given: Given) -> None:
 
 def _mark_effect(s: Statement, given: Given, field: str) -> Effect:
     option = _one_of(s, given, ("--set-mark", "--set-xmark", "--and-mark", "--or-mark", "--xor-mark"))
-    value, mask = _value(given, option, lambda text: masked(text, 32))  # type: ignore[misc]
+    value, mask = _value(given, option, lambda text: masked(text, 32))
     entry = field == "ctmark"
     if option == "--set-xmark":
         return SetBits(field, FULL & ~mask, value, needs_entry=entry)
@@ -127,12 +130,12 @@ def _connmark(s: Statement, given: Given) -> None:
         return
     _one_of(s, given, ("--save-mark", "--restore-mark"))
     masks = {"--nfmask": FULL, "--ctmask": FULL}
-    for option in masks:
+    for option in ("--nfmask", "--ctmask"):
         if option in given:
-            masks[option] = _value(given, option, lambda t: number(t, 0, FULL, "a mask"))  # type: ignore[assignment]
+            masks[option] = _value(given, option, lambda t: number(t, 0, FULL, "a mask"))
     if "--mask" in given:
         both = _value(given, "--mask", lambda t: number(t, 0, FULL, "a mask"))
-        masks = {"--nfmask": both, "--ctmask": both}  # type: ignore[dict-item]
+        masks = {"--nfmask": both, "--ctmask": both}
     nf, ct = masks["--nfmask"], masks["--ctmask"]
     if "--save-mark" in given:
         s.effects.append(SetBits("ctmark", FULL & ~ct, 0, "mark", nf, needs_entry=True))
@@ -178,7 +181,7 @@ def _nat(kind: NatKind, option: str) -> Callable[[Statement, Given], None]:
         if option not in given:
             raise Wrong(-1, f"{s.target} needs {option}", code="NS101")
         try:
-            addresses, ports = _value(given, option, lambda t: nat_target(t, s.family))  # type: ignore[misc]
+            addresses, ports = _value(given, option, lambda t: nat_target(t, s.family))
         except NotImplementedError:
             s.action = Action(ActionKind.UNMODELLED, text=f"{s.target} with a shifted port range")
             return
@@ -216,9 +219,9 @@ def _interface_nat(kind: NatKind) -> Callable[[Statement, Given], None]:
             except NotImplementedError:
                 s.action = Action(ActionKind.UNMODELLED, text=f"{s.target} with a shifted port range")
                 return
-            _needs_ports(s, ports, given["--to-ports"][0] + 1)  # type: ignore[arg-type]
+            _needs_ports(s, ports, given["--to-ports"][0] + 1)
         random = "--random" in given or "--random-fully" in given
-        pools = (Pool(None, ports, random=random),)  # type: ignore[arg-type]
+        pools = (Pool(None, ports, random=random),)
         s.effects.append(Nat(kind, s.family, pools, deferred=s.target, text=s.target))
         s.action = ACCEPT
 
@@ -229,9 +232,9 @@ def _netmap(s: Statement, given: Given) -> None:
     if "--to" not in given:
         raise Wrong(-1, "NETMAP needs --to", code="NS101")
     ranges = _value(given, "--to", lambda t: prefix(t, s.family))
-    low, high = ranges[0] if ranges else (0, -1)  # type: ignore[index]
+    low, high = ranges[0] if ranges else (0, -1)
     size = high - low + 1
-    if len(ranges or ()) != 1 or size & (size - 1) or low % size:  # type: ignore[arg-type]
+    if ranges is None or len(ranges) != 1 or size & (size - 1) or low % size:
         s.action = Action(ActionKind.UNMODELLED, text="NETMAP with a mask that is no prefix")
         return
     kind = NatKind.DESTINATION if s.chain in ("PREROUTING", "OUTPUT") else NatKind.SOURCE
@@ -273,9 +276,10 @@ def _dscp(s: Statement, given: Given) -> None:
         value = _value(given, option, lambda t: number(t, 0, 63, "a DSCP"))
     else:
         word, values = given[option]
-        value = DSCP_CLASSES.get(values[0].upper())
-        if value is None:
-            raise Wrong(word + 1, f"{values[0][:40]!r} is no DSCP class")
+        name = values[0].upper()
+        if name not in DSCP_CLASSES:
+            raise Wrong(word + 1, f"{name[:40]!r} is no DSCP class")
+        value = DSCP_CLASSES[name]
     assert isinstance(value, int)
     s.effects.append(SetField("tos", 0x03, value << 2))
 
@@ -283,7 +287,7 @@ def _dscp(s: Statement, given: Given) -> None:
 def _tos(s: Statement, given: Given) -> None:
     option = _one_of(s, given, ("--set-tos", "--and-tos", "--or-tos", "--xor-tos"))
     if option == "--set-tos":
-        value, mask = _value(given, option, tos_value)  # type: ignore[misc]
+        value, mask = _value(given, option, tos_value)
         s.effects.append(SetField("tos", 0xFF & ~mask, value))
         return
     value = _value(given, option, lambda t: number(t, 0, 255, "a TOS"))
