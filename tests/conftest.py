@@ -1,0 +1,32 @@
+"""Hypothesis profiles, and the real inputs that NETSIM_DATA points to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("dev", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("soak", max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of the real inputs; without it the test is skipped with one line."""
+    found = os.environ.get("NETSIM_DATA")
+    if not found:
+        pytest.skip("NETSIM_DATA is not set")
+    return Path(found)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """`make real-data`: cases, passed, skipped."""
+    if config.getoption("markexpr") == "real_data":
+        stats = terminalreporter.stats
+        passed, skipped = len(stats.get("passed", [])), len(stats.get("skipped", []))
+        failed = len(stats.get("failed", [])) + len(stats.get("error", []))
+        total = passed + skipped + failed
+        terminalreporter.write_line(f"real data: {total} cases, {passed} passed, {skipped} skipped, {failed} failed")

@@ -1,0 +1,60 @@
+"""The index agrees with the specification on every packet that Hypothesis can think of."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from netsim.index import Index
+from netsim.rules.evaluate import evaluate
+from netsim.rules.model import Chain, Hook, Outcome, Point, RuleSet, Verdict
+from netsim.space.packets import EVERYTHING, POOL, packet_set
+from tests.strategies import rule_sets, small_packets
+
+
+@given(rule_sets(), small_packets(), small_packets())
+def test_one_packet_and_the_sets_agree_with_the_specification(rules: RuleSet, *packets: object) -> None:
+    index = Index(rules)
+    node = index.flow.outcomes(EVERYTHING.node, Point.FORWARD)
+    for packet in packets:
+        spec = evaluate(rules, packet)  # type: ignore[arg-type]
+        fast = index.decide(packet)  # type: ignore[arg-type]
+        assert (fast.outcomes, fast.after, fast.step) == (spec.outcomes, spec.after, spec.step)
+        mask = POOL.value(node, [v or 0 for v in packet.point()])  # type: ignore[attr-defined]
+        if any("does not say" in reason.condition for reason in spec.because):
+            assert not mask & ~spec.outcomes  # the sets know which open values go together
+        else:
+            assert mask == spec.outcomes
+
+
+@given(rule_sets(), small_packets())
+def test_the_rule_that_decides_a_packet_decides_it_in_the_sets(rules: RuleSet, packet: object) -> None:
+    index = Index(rules)
+    spec = evaluate(rules, packet)  # type: ignore[arg-type]
+    if spec.verdict in (Verdict.ACCEPT, Verdict.UNKNOWN) or spec.step is None:
+        return
+    one = packet_set(packet)  # type: ignore[arg-type]
+    found = [d for d in index.deciding(one) if d.verdict is spec.verdict]
+    assert any(
+        d.rule == spec.step.rule and d.chain == (spec.step.rule.chain if spec.step.rule else spec.step.chain.name)
+        for d in found
+    ) or any(d.possibly for d in found)
+
+
+@given(rule_sets())
+def test_outcomes_are_disjoint_and_complete(rules: RuleSet) -> None:
+    parts = Index(rules).outcomes(EVERYTHING)
+    total = EVERYTHING - EVERYTHING
+    for mask, part in parts.items():
+        assert mask & (Outcome.ACCEPT | Outcome.DROP | Outcome.REJECT)
+        assert not part & total
+        total |= part
+    assert total == EVERYTHING
+
+
+def test_an_empty_rule_set_accepts_everything_that_can_go_on() -> None:
+    from netsim.space import packets
+
+    index = Index(RuleSet({}))
+    assert index.permitted() == packets(ttl=(2, 255))
+    chain = Chain("filter/FORWARD", (), Hook(Point.FORWARD, 0), None)
+    assert Index(RuleSet({chain.name: chain})).permitted() == index.permitted()

@@ -1,0 +1,198 @@
+"""The diagram against brute force, and against binary decision diagrams."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netsim.errors import BudgetExceeded
+from netsim.space import diagram as d
+
+MAXIMA = (3, 1, 4, 1, 2)
+POINTS = list(product(*(range(m + 1) for m in MAXIMA)))
+OPERATIONS = {"and": d.AND, "or": d.OR, "less": d.LESS, "xor": d.XOR}
+OUTCOMES = {"union": d.UNION, "override": d.OVERRIDE, "within": d.WITHIN, "outside": d.OUTSIDE}
+
+
+@pytest.fixture(scope="module")
+def pool() -> Any:
+    found = d.Pool(MAXIMA)
+    yield found
+    found.check_invariants()
+
+
+def build(pool: d.Pool, values: list[int]) -> int:
+    """The function with these terminals at POINTS, by splitting level by level."""
+
+    def at(level: int, start: int, size: int) -> int:
+        if level == len(MAXIMA):
+            return values[start % len(values)]
+        step = size // (MAXIMA[level] + 1)
+        children = [at(level + 1, start + i * step, step) for i in range(MAXIMA[level] + 1)]
+        return pool.node(level, list(range(MAXIMA[level] + 1)), children)
+
+    return at(0, 0, len(POINTS))
+
+
+def table(pool: d.Pool, node: int) -> list[int]:
+    return [pool.value(node, point) for point in POINTS]
+
+
+sets = st.lists(st.integers(0, 1), min_size=3, max_size=60)
+masks = st.lists(st.integers(0, 31), min_size=3, max_size=60)
+
+
+@given(sets, sets, st.sampled_from(sorted(OPERATIONS)))
+def test_operations_on_sets(pool: d.Pool, a: list[int], b: list[int], name: str) -> None:
+    x, y = build(pool, a), build(pool, b)
+    expected = {"and": lambda p, q: p & q, "or": lambda p, q: p | q, "less": lambda p, q: p & ~q, "xor": lambda p, q: p ^ q}
+    result = pool.apply(OPERATIONS[name], x, y)
+    assert table(pool, result) == [expected[name](p, q) for p, q in zip(table(pool, x), table(pool, y), strict=True)]
+
+
+@given(masks, masks, masks)
+def test_operations_on_outcomes(pool: d.Pool, a: list[int], b: list[int], c: list[int]) -> None:
+    x, y, z = build(pool, a), build(pool, b), build(pool, c)
+    for operation, expected in (
+        (d.UNION, lambda p, q: p | q),
+        (d.OVERRIDE, lambda p, q: ((p & ~1) | q) if p & 1 else p),
+        (d.WITHIN, lambda p, q: q if p else 0),
+        (d.OUTSIDE, lambda p, q: 0 if p else q),
+    ):
+        got = table(pool, pool.apply(operation, x, y))
+        assert got == [expected(p, q) for p, q in zip(table(pool, x), table(pool, y), strict=True)]
+    left = pool.apply(d.OVERRIDE, pool.apply(d.OVERRIDE, x, y), z)
+    assert left == pool.apply(d.OVERRIDE, x, pool.apply(d.OVERRIDE, y, z))
+
+
+@given(sets)
+def test_count_paths_and_pick(pool: d.Pool, a: list[int]) -> None:
+    node = build(pool, a)
+    members = [p for p in POINTS if pool.value(node, p)]
+    assert pool.count(node) == len(members)
+    covered = [
+        p
+        for path in pool.paths(node)
+        for p in POINTS
+        if all(any(lo <= p[level] <= hi for lo, hi in ranges) for level, ranges in path.items())
+    ]
+    assert sorted(covered) == members  # disjoint and complete
+    import random
+
+    for rng in (None, random.Random(3)):
+        picked = pool.pick(node, (), rng)
+        assert (picked is None) == (not members)
+        assert picked is None or tuple(picked) in members
+
+
+@given(masks, st.sets(st.integers(0, 4)))
+def test_quantify(pool: d.Pool, a: list[int], levels: set[int]) -> None:
+    node = build(pool, a)
+    result = pool.quantify(node, levels, d.UNION)
+    for point in POINTS:
+        wanted = 0
+        for other in POINTS:
+            if all(other[i] == point[i] for i in range(5) if i not in levels):
+                wanted |= pool.value(node, other)
+        assert pool.value(result, point) == wanted
+
+
+@given(masks)
+def test_substitute(pool: d.Pool, a: list[int]) -> None:
+    node = build(pool, a)
+    mapping: dict[int, d.LevelMap] = {
+        0: d.Shift(2, ((0, 1, 0), (2, 3, -1), (4, 4, -1))),
+        1: d.Parity((1, 3), 1),
+        2: d.Choice(((0, 0), (2, 3))),
+        4: d.Const(1),
+    }
+    result = pool.substitute(node, mapping, d.UNION)
+    for p in POINTS:
+        shifted = p[2] if p[2] < 2 else p[2] - 1
+        wanted = 0
+        for chosen in (0, 2, 3):
+            wanted |= pool.value(node, (shifted, p[1] ^ p[3] ^ 1, chosen, p[3], 1))
+        assert pool.value(result, p) == wanted
+
+
+@given(sets)
+def test_export_digest_and_other_pools(pool: d.Pool, a: list[int]) -> None:
+    node = build(pool, a)
+    other = d.Pool(MAXIMA)
+    moved = other.load(*pool.export(node))
+    assert table(other, moved) == table(pool, node)
+    assert other.digest(moved) == pool.digest(node)
+    assert (pool.digest(node) == pool.digest(pool.negate(node))) is False
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(OPERATIONS)), sets), min_size=1, max_size=6))
+def test_against_binary_decision_diagrams(steps: list[tuple[str, list[int]]]) -> None:
+    from oxidd.bdd import BDDManager
+
+    pool = d.Pool(MAXIMA)
+    bits = [m.bit_length() for m in MAXIMA]
+    manager = BDDManager(100_000, 100_000, 1)
+    variables = [manager.new_var() for _ in range(sum(bits))] if hasattr(manager, "new_var") else _variables(manager, sum(bits))
+
+    def blast(node: int) -> Any:
+        result = manager.false()
+        for point in POINTS:
+            if pool.value(node, point):
+                cube, position = manager.true(), 0
+                for value, width in zip(point, bits, strict=True):
+                    for bit in range(width):
+                        variable = variables[position + bit]
+                        cube = cube & (variable if value >> bit & 1 else ~variable)
+                    position += width
+                result = result | cube
+        return result
+
+    node = build(pool, steps[0][1])
+    other = blast(node)
+    everything = blast(d.TRUE)
+    for name, values in steps[1:]:
+        operand = build(pool, values)
+        node = pool.apply(OPERATIONS[name], node, operand)
+        right = blast(operand)
+        other = {"and": lambda a, b: a & b, "or": lambda a, b: a | b, "less": lambda a, b: a & ~b,
+                 "xor": lambda a, b: (a & ~b) | (b & ~a)}[name](other, right)  # fmt: skip
+    assert (other & everything).sat_count(sum(bits)) == pool.count(node)
+    assert (other & everything) == blast(node)
+
+
+def _variables(manager: Any, count: int) -> list[Any]:
+    return [manager.var(i) for i in manager.add_vars(count)]
+
+
+def test_a_budget_is_a_named_error() -> None:
+    pool = d.Pool((100, 100))
+    with pool.budget(3), pytest.raises(BudgetExceeded, match="diagram nodes"):
+        for low in range(50):
+            pool.node(0, [low, 100], [0, pool.interval(1, ((low, low + 7),))])
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        (lambda p, n: p.bounds.__setitem__(n, (2, 1)), "D2"),
+        (lambda p, n: p.children.__setitem__(n, (1, 1)), "D3"),
+        (lambda p, n: p.level.__setitem__(n, 4), "D"),
+        (lambda p, n: p._unique.clear(), "D4"),
+    ],
+)
+def test_each_broken_invariant_is_caught(damage: Any, name: str) -> None:
+    pool = d.Pool(MAXIMA)
+    node = pool.interval(0, ((1, 2),))
+    pool.check_invariants()
+    damage(pool, node)
+    with pytest.raises(AssertionError, match=name):
+        pool.check_invariants()
+
+
+def test_foreign_data_is_refused() -> None:
+    with pytest.raises(ValueError, match="not the nodes"):
+        d.Pool(MAXIMA).load(32, [(9, (1,), (0,))])
