@@ -40,7 +40,8 @@ class Diagnostic:
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
-        head = f"{visible(self.source.place)}: {self.code} {visible(self.message)}{visible(hint)}"
+        place = "" if self.source == NOWHERE else f"{visible(self.source.place)}: "
+        head = f"{place}{self.code} {visible(self.message)}{visible(hint)}"
         return head + self.excerpt()
 
     def excerpt(self) -> str:

@@ -29,4 +29,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         passed, skipped = len(stats.get("passed", [])), len(stats.get("skipped", []))
         failed = len(stats.get("failed", [])) + len(stats.get("error", []))
         total = passed + skipped + failed
-        terminalreporter.write_line(f"real data: {total} cases, {passed} passed, {skipped} skipped, {failed} failed")
+        terminalreporter.write_line(
+            f"real data: {total} cases, {passed} passed, {skipped} skipped, {failed} failed"
+        )

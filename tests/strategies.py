@@ -60,7 +60,16 @@ NATS: list[Effect] = [Nat(NatKind.DESTINATION, Family.IPV4, (Pool((3, 3)),)),
 @st.composite
 def rules(draw: st.DrawFn, chain: str, number: int, targets: tuple[str, ...], nat: bool) -> Rule:
     found = tuple(draw(st.lists(conditions, max_size=2)))
-    kinds = ["accept", "drop", "reject", "return", "mark", "unmodelled", *["jump", "goto"] * bool(targets), *["nat"] * nat]
+    kinds = [
+        "accept",
+        "drop",
+        "reject",
+        "return",
+        "mark",
+        "unmodelled",
+        *["jump", "goto"] * bool(targets),
+        *["nat"] * nat,
+    ]
     kind = draw(st.sampled_from(kinds))
     effects: tuple[Effect, ...] = ()
     action = {"accept": ACCEPT, "drop": DROP, "return": RETURN, "nat": ACCEPT, "mark": CONTINUE,
@@ -116,8 +125,12 @@ def small_packets(draw: st.DrawFn) -> Packet:
 @st.composite
 def prefixes(draw: st.DrawFn) -> str:
     if draw(st.booleans()):
-        return str(netaddr.IPNetwork((draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 32))), version=4).cidr)
-    return str(netaddr.IPNetwork((draw(st.integers(0, 2**128 - 1)), draw(st.integers(0, 128))), version=6).cidr)
+        return str(
+            netaddr.IPNetwork((draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 32))), version=4).cidr
+        )
+    return str(
+        netaddr.IPNetwork((draw(st.integers(0, 2**128 - 1)), draw(st.integers(0, 128))), version=6).cidr
+    )
 
 
 ranges = st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(lambda pair: (min(pair), max(pair)))

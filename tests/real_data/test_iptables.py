@@ -37,7 +37,9 @@ def _answers(name: str) -> list[tuple[str, dict[str, Any]]]:
     if "NETSIM_DATA" not in os.environ or not path.exists():
         return []
     content = json.loads(path.read_text())
-    return list(content.items()) if isinstance(content, dict) else [(str(i), v) for i, v in enumerate(content)]
+    return (
+        list(content.items()) if isinstance(content, dict) else [(str(i), v) for i, v in enumerate(content)]
+    )
 
 
 def _parametrize(name: str, values: list[Any]) -> pytest.MarkDecorator:
@@ -101,7 +103,9 @@ def test_service_matrix(case: tuple[str, dict[str, Any]]) -> None:
     _, m = case
     rules = parse_file(ROOT / m["input"])
     accepted = _accepted(rules, f"{m['table']}/{m['chain']}", m["closure"])
-    asked = packets(family=4, protocol=m["proto"], sport=m["sport"], dport=m["dport"], state=m["state"], fragment=False)
+    asked = packets(
+        family=4, protocol=m["proto"], sport=m["sport"], dport=m["dport"], state=m["state"], fragment=False
+    )
     flags = {"NEW": "SYN", "ESTABLISHED": "ACK"}[m["state"]]
     asked &= packets(protocol="tcp", tcp_flags=flags)
     for interface, sources in (m["ipassmt"] or {}).items():
@@ -111,7 +115,8 @@ def test_service_matrix(case: tuple[str, dict[str, Any]]) -> None:
     for source, from_ranges in m["nodes"].items():
         for target, to_ranges in m["nodes"].items():
             between = packets(
-                src=[f"{low}-{high}" for low, high in from_ranges], dst=[f"{low}-{high}" for low, high in to_ranges]
+                src=[f"{low}-{high}" for low, high in from_ranges],
+                dst=[f"{low}-{high}" for low, high in to_ranges],
             )
             between = _ends_only(between, keep=("src4", "dst4"))
             if (source, target) in edges:
@@ -126,7 +131,11 @@ def test_packet(case: tuple[str, dict[str, Any]]) -> None:
     rules = netsim.parse(ROOT / m["input"])
     if "packet" in m:
         row = {k: v for k, v in m["packet"].items() if k not in ("flags", "state")}
-        row |= {"tcp_flags": m["packet"]["flags"], "state": m["packet"]["state"].lower(), "hook": m["chain"].lower()}
+        row |= {
+            "tcp_flags": m["packet"]["flags"],
+            "state": m["packet"]["state"].lower(),
+            "hook": m["chain"].lower(),
+        }
         packet, hook = packet_of(row)
         decision = rules.decide(packet, hook=hook)
         assert decision.verdict.value == m["verdict"].lower()

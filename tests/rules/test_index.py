@@ -7,19 +7,22 @@ from hypothesis import given
 from netsim.index import Index
 from netsim.rules.evaluate import evaluate
 from netsim.rules.model import Chain, Hook, Outcome, Point, RuleSet, Verdict
+from netsim.space import Packet
 from netsim.space.packets import EVERYTHING, POOL, packet_set
 from tests.strategies import rule_sets, small_packets
 
 
 @given(rule_sets(), small_packets(), small_packets())
-def test_one_packet_and_the_sets_agree_with_the_specification(rules: RuleSet, *packets: object) -> None:
+def test_one_packet_and_the_sets_agree_with_the_specification(
+    rules: RuleSet, first: Packet, second: Packet
+) -> None:
     index = Index(rules)
     node = index.flow.outcomes(EVERYTHING.node, Point.FORWARD)
-    for packet in packets:
-        spec = evaluate(rules, packet)  # type: ignore[arg-type]
-        fast = index.decide(packet)  # type: ignore[arg-type]
+    for packet in (first, second):
+        spec = evaluate(rules, packet)
+        fast = index.decide(packet)
         assert (fast.outcomes, fast.after, fast.step) == (spec.outcomes, spec.after, spec.step)
-        mask = POOL.value(node, [v or 0 for v in packet.point()])  # type: ignore[attr-defined]
+        mask = POOL.value(node, [v or 0 for v in packet.point()])
         if any("does not say" in reason.condition for reason in spec.because):
             assert not mask & ~spec.outcomes  # the sets know which open values go together
         else:
@@ -27,15 +30,16 @@ def test_one_packet_and_the_sets_agree_with_the_specification(rules: RuleSet, *p
 
 
 @given(rule_sets(), small_packets())
-def test_the_rule_that_decides_a_packet_decides_it_in_the_sets(rules: RuleSet, packet: object) -> None:
+def test_the_rule_that_decides_a_packet_decides_it_in_the_sets(rules: RuleSet, packet: Packet) -> None:
     index = Index(rules)
-    spec = evaluate(rules, packet)  # type: ignore[arg-type]
+    spec = evaluate(rules, packet)
     if spec.verdict in (Verdict.ACCEPT, Verdict.UNKNOWN) or spec.step is None:
         return
-    one = packet_set(packet)  # type: ignore[arg-type]
+    one = packet_set(packet)
     found = [d for d in index.deciding(one) if d.verdict is spec.verdict]
     assert any(
-        d.rule == spec.step.rule and d.chain == (spec.step.rule.chain if spec.step.rule else spec.step.chain.name)
+        d.rule == spec.step.rule
+        and d.chain == (spec.step.rule.chain if spec.step.rule else spec.step.chain.name)
         for d in found
     ) or any(d.possibly for d in found)
 

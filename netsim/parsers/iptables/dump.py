@@ -98,12 +98,12 @@ class DumpReader:
 
     def read(self, device: str = "") -> RuleSet:
         """The rule set of the whole text."""
-        last = 0
+        last = 1
         for number, line in lines(self.text, self.file, self.limits):
-            last = number
             first = line.strip(" \t\r")
             if not first or first[0] == "#":
                 continue
+            last = number
             try:
                 self._line(line, number, first)
             except Wrong as wrong:
@@ -431,9 +431,7 @@ def _unknown(s: Statement, word: str) -> None:
     if target is not None:
         known += target.options
     owners = sorted(m for m, options in MATCHES.items() if word in options)
-    hint = near_misses(word, known)
-    if owners and not hint:
-        hint = f"it belongs to -m {' or -m '.join(owners)}"
+    hint = f"it belongs to -m {' or -m '.join(owners)}" if owners else near_misses(word, known)
     raise Wrong(s.option, f"unknown option {word[:40]!r}", code="NS102", hint=hint)
 
 

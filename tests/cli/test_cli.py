@@ -1,0 +1,192 @@
+"""The command line as a user runs it: output, JSON and exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netsim
+
+DEMO = Path(netsim.__file__).parent / "demo_site"
+
+
+def run(*arguments: object, stdin: str = "") -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "netsim", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, input=stdin, check=False, timeout=120)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_demo() -> None:
+    code, out, _ = run("demo")
+    assert code == 0
+    for words in ("fw1.rules:20", "20% of the users", "-A AUTH-DB -s 10.0.14.0/24 -j ACCEPT", "allowed"):
+        assert words in out
+    code, out, _ = run("demo", "--json")
+    assert (code, json.loads(out)["during"]["share_cut_off"]) == (0, 0.2)
+
+
+def test_the_readme_prints_what_the_program_prints() -> None:
+    readme = Path(netsim.__file__).parents[1] / "README.md"
+    block = readme.read_text().split("```text\n")[1].split("```")[0]
+    assert block in run("demo")[1]
+
+
+@pytest.mark.parametrize(("site", "code"), [("before", 0), ("during", 1), ("repaired", 0)])
+def test_reach(site: str, code: int) -> None:
+    found, out, _ = run("reach", "auth", "db", "tcp/5432", "--site", DEMO / site)
+    assert found == code
+    assert ("fw1.rules:20" in out) == (site == "during")
+    found, out, _ = run("reach", "auth", "db", "tcp/5432", "--site", DEMO / site, "--json")
+    answer = json.loads(out)
+    assert answer["schema"] == 1
+    assert {b["line"] for b in answer["blockers"]} == ({20} if code else set())
+    assert run("reach", "auth4", "db", "--site", DEMO / "during", "--expect", "blocked")[0] == 0
+
+
+def test_wrong_input_is_exit_2() -> None:
+    code, out, err = run("reach", "auht", "db", "--site", DEMO / "before")
+    assert (code, out) == (2, "")
+    assert "did you mean 'auth'" in err
+    assert run("show", "/nonexistent/file")[0] == 2
+    assert run("frobnicate")[0] == 2
+    assert run("test", DEMO / "before" / "fw1.rules")[0] == 2
+
+
+PACKETS = [
+    {"id": 1, "src": "10.0.14.10", "dst": "10.0.20.10", "proto": "tcp", "sport": 40000, "dport": 5432, "tcp_flags": "SYN", "iif": "eth4", "oif": "eth0"},
+    {"id": "two", "src": "10.0.11.10", "dst": "10.0.20.10", "proto": "tcp", "sport": 40000, "dport": 5432, "state": "new", "iif": "eth1", "oif": "eth0"},
+    {"id": 3, "src": "10.0.9.9", "dst": "10.0.1.1", "proto": "tcp", "sport": 40000, "dport": 22, "hook": "input", "iif": "eth9"},
+    {"id": 4, "src": "10.0.20.10", "dst": "10.0.11.10", "proto": "tcp", "sport": 5432, "dport": 40000, "state": "reply", "iif": "eth0", "oif": "eth1"},
+]  # fmt: skip
+
+
+def test_test_prints_one_object_a_packet() -> None:
+    lines = "\n".join(map(json.dumps, PACKETS))
+    code, out, _ = run("test", DEMO / "during" / "fw1.rules", "--packets", "-", "--json", stdin=lines)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [(r["id"], r["verdict"]) for r in rows] == [
+        (1, "drop"),
+        ("two", "accept"),
+        (3, "accept"),
+        (4, "accept"),
+    ]
+    assert rows[0]["decided_by"] == {
+        "table": "filter", "chain": "AUTH-DB", "rule": 4, "file": str(DEMO / "during" / "fw1.rules"), "line": 20,
+        "text": '-A AUTH-DB -s 10.0.14.0/24 -m comment --comment "CHG-2291 maintenance of rack 14" -j DROP',
+    }  # fmt: skip
+    assert [t["line"] for t in rows[0]["trail"]] == [13]
+    assert rows[0]["after"] is None
+    assert rows[1]["after"] == {
+        "src": "10.0.11.10",
+        "dst": "10.0.20.10",
+        "sport": 40000,
+        "dport": 5432,
+        "mark": 0,
+        "tos": 0,
+    }
+    assert (
+        run("test", DEMO / "during" / "fw1.rules", "--packets", "-", "--expect", "accept", stdin=lines)[0]
+        == 1
+    )
+
+
+def test_unknown_says_because(tmp_path: Path) -> None:
+    rules = tmp_path / "x.rules"
+    rules.write_text("*filter\n:FORWARD DROP\n-A FORWARD -m limit --limit 1/s -j ACCEPT\nCOMMIT\n")
+    packet = json.dumps({"id": 1, "src": "1.1.1.1", "dst": "2.2.2.2", "proto": "udp", "sport": 1, "dport": 2})
+    code, out, _ = run("test", rules, "--packets", "-", "--json", stdin=packet)
+    row = json.loads(out)
+    assert (code, row["verdict"], row["possible"]) == (0, "unknown", ["accept", "drop"])
+    assert row["because"] == [
+        {
+            "file": str(rules),
+            "line": 3,
+            "text": "-A FORWARD -m limit --limit 1/s -j ACCEPT",
+            "condition": "limit --limit 1/s",
+        }
+    ]
+    assert row["decided_by"] is None
+    assert run("test", rules, "--packets", "-", "--expect", "drop", stdin=packet)[0] == 3
+
+
+NAT = """*nat
+:PREROUTING ACCEPT
+-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080
+-A POSTROUTING -o eth1 -j MASQUERADE
+COMMIT
+*filter
+:INPUT DROP
+:FORWARD ACCEPT
+-A INPUT -m addrtype --dst-type LOCAL -p tcp --dport 8080 -j ACCEPT
+COMMIT
+"""
+
+
+def test_addresses_decide_masquerade_redirect_and_addrtype(tmp_path: Path) -> None:
+    rules = tmp_path / "nat.rules"
+    rules.write_text(NAT)
+    base = {"src": "10.0.0.5", "dst": "9.9.9.9", "proto": "tcp", "sport": 4000, "iif": "eth0", "oif": "eth1"}
+    lines = "\n".join(json.dumps({**base, "id": n, "dport": port}) for n, port in ((1, 80), (2, 443)))
+    _, out, _ = run("test", rules, "--packets", "-", "--json", stdin=lines)
+    assert [json.loads(line)["verdict"] for line in out.splitlines()] == ["unknown", "unknown"]
+    given = ("--address", "eth0=10.0.0.1/24", "--address", "eth1=192.0.2.1/24")
+    _, out, _ = run("test", rules, "--packets", "-", "--json", *given, stdin=lines)
+    redirected, masqueraded = (json.loads(line) for line in out.splitlines())
+    assert redirected["verdict"] == masqueraded["verdict"] == "accept"
+    assert redirected["after"]["dst"] == "10.0.0.1"
+    assert redirected["after"]["dport"] == 8080
+    assert redirected["decided_by"]["chain"] == "INPUT"
+    assert masqueraded["after"]["src"] == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "NS401"),
+        ("[1]", "one JSON object"),
+        ('{"sport": 70000, "proto": "tcp"}', "sport is 0-65535"),
+        ('{"src": "x"}', "not an IP address"),
+        ('{"colour": 1}', "unknown key"),
+        ('{"state": "odd"}', "no connection state"),
+        ('{"hook": "odd"}', "hook is forward"),
+        ('{"src": "1.1.1.1", "dst": "::1"}', "different families"),
+        ('{"src": 5}', "src is a text"),
+        ("[" * 400, "Limits.json_depth"),
+    ],
+)
+def test_bad_packets(tmp_path: Path, line: str, words: str) -> None:
+    rules = tmp_path / "x.rules"
+    rules.write_text("*filter\nCOMMIT\n")
+    code, _, err = run("test", rules, "--packets", "-", stdin=line)
+    assert code == 2
+    assert words in err
+    assert "<stdin>:1" in err
+
+
+def test_show() -> None:
+    code, out, _ = run("show", DEMO / "during" / "fw1.rules")
+    assert code == 0
+    assert "17 rules, 16 modelled in full, 1 partly unmodelled" in out
+    assert "limit --limit 5/min" in out
+    code, out, _ = run("show", DEMO / "during", "--json")
+    assert json.loads(out)["devices"][0]["rules"] == 17
+    code, out, _ = run("show", DEMO / "during" / "fw1.rules", "--json")
+    assert json.loads(out)["modelled"] == 16
+
+
+def test_hostile_text_is_made_visible(tmp_path: Path) -> None:
+    rules = tmp_path / "x.rules"
+    rules.write_text(
+        '*filter\n-A FORWARD -m comment --comment "\x1b[31m<b>\u202e" -m limit -j ACCEPT\nCOMMIT\n'
+    )
+    _, out, _ = run("show", rules)
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "\\x1b" in out
+    assert "<b>" not in netsim.parse(rules)._repr_html_()

@@ -1,0 +1,247 @@
+"""Reachability on small networks: every status, every kind of blocker, both directions."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import netsim
+from netsim.errors import InputError, QuestionError
+from netsim.queries.reach import Status
+from netsim.topology.graph import from_graph
+
+DEMO = Path(netsim.__file__).parent / "demo_site"
+
+
+def accept(text: str = "", policy: str = "DROP") -> str:
+    return f"*filter\n:FORWARD {policy} [0:0]\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n{text}COMMIT\n"
+
+
+def site(rules: str, **fw: Any) -> dict[str, Any]:
+    """client - fw - server, and a second server."""
+    interfaces = {
+        "eth0": {"address": "10.0.1.1/24", "link": "a"},
+        "eth1": {"address": "10.0.2.1/24", "link": "b"},
+    }
+    device = {"rules": rules, "interfaces": interfaces, "ip_forward": True, **fw}
+    return {
+        "devices": {"fw": device},
+        "hosts": {"client": {"address": "10.0.1.5", "link": "a"}, "server": {"address": "10.0.2.5", "link": "b"},
+                  "other": {"address": "10.0.2.6", "link": "b"}},
+        "services": {"web": {"instances": ["server", "other"], "ports": ["tcp/80"]}},
+    }  # fmt: skip
+
+
+def ask(
+    rules: str, traffic: str = "tcp/80", src: str = "client", dst: str = "server", **fw: Any
+) -> netsim.Reachability:
+    result: netsim.Reachability = netsim.Network.build(**site(rules, **fw)).reach(src, dst, traffic)
+    total = result.allowed | result.blocked | result.split | result.unknown
+    assert total == result.asked
+    assert not result.allowed & result.blocked
+    return result
+
+
+def test_the_demo() -> None:
+    for name, status in (
+        ("before", Status.ALLOWED),
+        ("during", Status.PARTIAL),
+        ("repaired", Status.ALLOWED),
+    ):
+        r = netsim.load(DEMO / name).reach("auth", "db", "tcp/5432")
+        assert r.status is status
+    r = netsim.load(DEMO / "during").reach("auth", "db")
+    assert r.cut_off == ("auth4",)
+    assert r.share_cut_off == Fraction(1, 5)
+    assert [b.place for b in r.blockers] == ["fw1.rules:20"]
+    assert r.witnesses["blocked"] in r.blocked
+    assert str(r.blockers[0].trail[0].source.line_place) == "fw1.rules:13"
+    with pytest.raises(TypeError, match="neither true nor false"):
+        bool(r)
+    assert "&lt;" not in r._repr_html_() or "<script" not in r._repr_html_()
+    assert "auth4" in r._repr_html_()
+
+
+def test_allowed_and_blocked_by_a_rule_and_by_the_policy() -> None:
+    assert ask(accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n")).status is Status.ALLOWED
+    r = ask(accept("-A FORWARD -p tcp --dport 80 -j DROP\n", "ACCEPT"))
+    assert (r.status, r.blockers[0].kind) == (Status.BLOCKED, "rule")
+    r = ask(accept())
+    assert (r.status, r.blockers[0].kind, r.blockers[0].text) == (
+        Status.BLOCKED,
+        "policy",
+        "policy of filter/FORWARD",
+    )
+
+
+def test_every_blocker_is_named() -> None:
+    rules = accept(
+        "-A FORWARD -p tcp --sport 1024:30000 -j DROP\n-A FORWARD -p tcp --sport 30001:40000 -j REJECT\n"
+        "-A FORWARD -p tcp --dport 80 -j ACCEPT\n"
+    )
+    r = ask(rules)
+    assert r.status is Status.PARTIAL
+    assert [(b.rule.number, b.verdict) for b in r.blockers if b.rule] == [(2, "drop"), (3, "reject")]
+    assert r.allowed == r.asked & netsim.packets(sport=(40001, 65535))
+
+
+def test_a_stateless_filter_blocks_the_answer() -> None:
+    rules = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p tcp --dport 80 -j ACCEPT\nCOMMIT\n"
+    r = ask(rules)
+    assert r.status is Status.BLOCKED
+    assert [(b.kind, b.direction) for b in r.blockers] == [("policy", "answer")]
+    assert ask(rules, tracking="passed").status is Status.ALLOWED
+
+
+def test_unknown_names_its_line() -> None:
+    r = ask(accept("-A FORWARD -p tcp --dport 80 -m time --timestart 08:00 -j ACCEPT\n"))
+    assert r.status is Status.UNKNOWN
+    assert r.because[0].conditions == ("time --timestart 08:00",)
+    assert "time --timestart" in str(r)
+
+
+def test_routes_block_by_name() -> None:
+    good = accept("-A FORWARD -j ACCEPT\n")
+    for kind in ("blackhole", "unreachable", "prohibit"):
+        r = ask(good, routes=[{"to": "10.0.2.5/32", "type": kind}])
+        assert (r.status, r.blockers[0].kind) == (Status.BLOCKED, kind)
+    r = ask(good, ip_forward=False)
+    assert r.blockers[0].kind == "ip-forward"
+
+
+def test_dnat_is_undone_for_the_answer() -> None:
+    nat = "*nat\n:PREROUTING ACCEPT\n-A PREROUTING -d 10.0.1.1 -p tcp --dport 8080 -j DNAT --to-destination 10.0.2.5:80\nCOMMIT\n"
+    rules = nat + accept("-A FORWARD -d 10.0.2.5 -p tcp --dport 80 -j ACCEPT\n")
+    r = ask(rules, "tcp/8080", dst="10.0.1.1")
+    assert r.status is Status.ALLOWED, str(r)
+    assert [h.name for h in r.paths[0].hops] == ["client", "fw", "server", "fw", "client"]
+
+
+def test_snat_is_undone_for_the_answer() -> None:
+    nat = "*nat\n:POSTROUTING ACCEPT\n-A POSTROUTING -o eth1 -j MASQUERADE\nCOMMIT\n"
+    r = ask(nat + accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n"))
+    assert r.status is Status.ALLOWED, str(r)
+
+
+def two_ways(rules_a: str, rules_b: str, **more: Any) -> netsim.Network:
+    """client - (fwa | fwb) - server: two equal-cost ways."""
+
+    def fw(n: int, rules: str) -> dict[str, Any]:
+        return {"rules": rules, "ip_forward": True, "state_group": more.get("group", ""), "interfaces": {
+            "in": {"address": f"10.0.1.{n}/24", "link": "a"}, "out": {"address": f"10.0.2.{n}/24", "link": "b"}}}  # fmt: skip
+
+    gateway = more.get("server_gateway")
+    server = {"address": "10.0.2.50", "link": "b", **({"gateway": gateway} if gateway else {})}
+    return netsim.Network.build(
+        devices={"fwa": fw(1, rules_a), "fwb": fw(2, rules_b)},
+        hosts={"client": {"address": "10.0.1.50", "link": "a", **more.get("client", {})}, "server": server},
+    )
+
+
+def test_one_of_two_paths_blocked_is_split() -> None:
+    both = accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n")
+    network = two_ways(both, accept(), group="pair")
+    r = network.reach("client", "server", "tcp/80")
+    assert r.status is Status.PARTIAL
+    assert r.split == r.asked
+    assert two_ways(both, both, group="pair").reach("client", "server", "tcp/80").status is Status.ALLOWED
+
+
+def test_an_asymmetric_return_has_a_name() -> None:
+    rules = accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n")
+    more = {"client": {"gateway": "10.0.1.1"}, "server_gateway": "10.0.2.2"}
+    r = two_ways(rules, rules, **more).reach("client", "server", "tcp/80")
+    assert (r.status, r.blockers[0].kind, r.blockers[0].direction) == (
+        Status.BLOCKED,
+        "asymmetric-return",
+        "answer",
+    )
+    assert (
+        two_ways(rules, rules, group="pair", **more).reach("client", "server", "tcp/80").status
+        is Status.ALLOWED
+    )
+
+
+def test_rp_filter_and_martians() -> None:
+    network = site(accept("-A FORWARD -j ACCEPT\n"), rp_filter=1)
+    network["subnets"] = {"strange": {"prefix": "10.9.0.0/24", "link": "a"}}
+    r = netsim.Network.build(**network).reach("strange", "server", "any")
+    assert r.blockers[0].kind == "rp-filter"
+    network["subnets"] = {"strange": {"prefix": "127.0.0.0/24", "link": "a"}}
+    r = netsim.Network.build(**network).reach("strange", "server", "any")
+    assert r.blockers[0].kind == "martian-source"
+
+
+def test_services_weights_and_any() -> None:
+    rules = accept("-A FORWARD -d 10.0.2.5 -p tcp --dport 80 -j ACCEPT\n")
+    network = netsim.Network.build(**site(rules))
+    assert network.reach("client", "web").status is Status.PARTIAL
+    assert network.reach("client", "web", any_instance=True).status is Status.ALLOWED
+
+
+def test_an_edit_leaves_the_network_alone() -> None:
+    before = netsim.load(DEMO / "during")
+    rule = before.reach("auth", "db").blockers[0].rule
+    assert rule is not None
+    after = before.edit().replace(rule.id, "-s 10.0.14.0/24 -j ACCEPT").network
+    assert after.reach("auth", "db").status is Status.ALLOWED
+    assert before.reach("auth", "db").status is Status.PARTIAL
+    assert (
+        before.edit()
+        .delete("fw1.rules:20")
+        .insert("fw1:filter/AUTH-DB", "-s 10.0.14.0/24 -j ACCEPT", before=1)
+        .network.reach("auth", "db")
+        .status
+        is Status.ALLOWED
+    )
+    changed = next(r for r in after.devices["fw1"].rulesets[0].rules() if r.source.pointer)
+    assert changed.source.place == "edit 1"
+    with pytest.raises(QuestionError, match="no rule"):
+        before.edit().delete("fw1:filter/AUTH-DB/99")
+    with pytest.raises(InputError, match="a port"):
+        before.edit().insert("fw1:filter/FORWARD", "-p tcp --dport x -j ACCEPT")
+    with pytest.raises(QuestionError, match="did you mean 'filter/FORWARD'"):
+        before.edit().insert("fw1:filter/FORWRD", "-j ACCEPT")
+
+
+def test_questions_without_an_answer() -> None:
+    network = netsim.load(DEMO / "before")
+    for question, words in (
+        (("auht", "db", "tcp/1"), "did you mean 'auth'"),
+        (("auth", "db", "tpc/1"), "did you mean 'tcp'"),
+        (("auth", "db", "tcp/70000"), "0-65535"),
+        (("auth", "2001:db8::1", "tcp/1"), "on no link"),
+        (("auth", "fw1", None), "which traffic"),
+        (("internet", "db", "tcp/1"), "declares no internet"),
+    ):
+        with pytest.raises(QuestionError, match=words):
+            network.reach(*question)
+
+
+def test_the_graph_goes_round() -> None:
+    network = netsim.load(DEMO / "before")
+    graph = network.graph
+    with pytest.raises(Exception, match="[Ff]rozen"):
+        graph.add_node("x")
+    again = from_graph(graph)
+    assert again == network
+    assert again.reach("auth", "db").status is Status.ALLOWED
+
+
+def test_ipv6() -> None:
+    rules = "# Generated by ip6tables-save v1.8.9\n" + accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n")
+    network = site(rules)
+    network["devices"]["fw"]["interfaces"] = {
+        "eth0": {"address": "2001:db8:1::1/64", "link": "a"},
+        "eth1": {"address": "2001:db8:2::1/64", "link": "b"},
+    }
+    network["hosts"] = {
+        "client": {"address": "2001:db8:1::5", "link": "a"},
+        "server": {"address": "2001:db8:2::5", "link": "b"},
+    }
+    network["services"] = {}
+    assert netsim.Network.build(**network).reach("client", "server", "tcp/80").status is Status.ALLOWED
+    assert netsim.Network.build(**network).reach("client", "server", "tcp/81").status is Status.BLOCKED
