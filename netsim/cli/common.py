@@ -49,9 +49,7 @@ def run(app: Callable[..., Any]) -> NoReturn:
         sys.stderr.write(f"netsim: {visible(str(error))}\n")
         sys.exit(WRONG)
     except Exception as error:
-        import click
-
-        if isinstance(error, click.ClickException):
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own: a wrong call
             error.show()
             sys.exit(WRONG)
         if os.environ.get("NETSIM_DEBUG"):

@@ -91,6 +91,7 @@ class Lookup:
     def __call__(
         self, chain: Chain, start: int, values: Mapping[str, int | None], known: Known
     ) -> Found | None:
+        """The first rule from `start` on that holds or may hold; see `evaluate.Find`."""
         rules = chain.rules
         if len(rules) - start <= FEW:
             return scan(chain, start, values, known)

@@ -105,7 +105,7 @@ def test_counters_comments_and_places() -> None:
         ("-m recent --rcheck --name bad", False, "recent --name bad --rcheck"),
         ("-m owner --uid-owner 0", True, "owner --uid-owner 0"),
         ('-m string --string "x y" --algo bm', True, "string --algo bm --string x y"),
-        ("-m zzz --proto x", False, "zzz --proto x"),
+        ("-m zzz --level x", False, "zzz --level x"),
         ("-m time --timestart 08:00", True, "time --timestart 08:00"),
     ],
 )
