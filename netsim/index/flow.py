@@ -214,7 +214,7 @@ class Flow:
                 after = piece.change.then(change)
                 out.append(Piece(one, after, piece.sure, done))
                 out.append(Piece(POOL.apply(LESS, accepted, one), after, False, done))
-            for mask in set(range(32)) - {0, ACCEPT}:
+            for mask in POOL.terminals(total) - {0, ACCEPT}:
                 if mask & (DROP | REJECT):
                     node = POOL.where(total, lambda t, m=mask: t == m)  # type: ignore[misc]
                     if node:

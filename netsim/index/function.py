@@ -82,6 +82,7 @@ class Functions:
         self.rules = rules
         self.compiler = compiler
         self._functions: dict[str, Function] = {}
+        self._bases: dict[str, Function] = {}
         self._nat_tables = {c.table for c in rules.chains.values() if c.hook is not None and c.hook.nat}
         self._opened: Transformation | None = None
 
@@ -99,10 +100,14 @@ class Functions:
 
     def base(self, name: str) -> Function:
         """The function of a base chain, its end being the policy."""
+        if name in self._bases:
+            return self._bases[name]
         policy = self.rules.chains[name].policy
         put = _MASK[policy.kind] if policy is not None else int(Outcome.ACCEPT)
         table = relabelled(RETURN, put)
-        return {t: POOL.relabel(node, table) for t, node in self.of(name).items()}
+        found = {t: POOL.relabel(node, table) for t, node in self.of(name).items()}
+        self._bases[name] = found
+        return found
 
     def _compile(self, chain: Chain) -> Function:
         result: Function = {IDENTITY: RETURN}

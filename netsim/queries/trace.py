@@ -108,8 +108,13 @@ _CONTEXT = frozenset(
 _KEEP_RAW = frozenset(FIELDS["state"].levels + FIELDS["direction"].levels)
 
 
+@lru_cache(maxsize=4096)
+def _constant(field: str, value: int) -> Transformation:
+    return constant(field, value)
+
+
 def _sets(field: str, value: int) -> dict[int, LevelMap]:
-    return dict(constant(field, value).maps)
+    return dict(_constant(field, value).maps)
 
 
 class Tracer:
@@ -329,7 +334,7 @@ class Tracer:
         for hop in forward.hops:
             here = (*path[:-1], attrs.evolve(path[-1], oif=hop.interface))
             out = interface_value(hop.interface)
-            first = attrs.evolve(piece, change=piece.change.then(constant("oif", out)))
+            first = attrs.evolve(piece, change=piece.change.then(_constant("oif", out)))
             pieces, expired = hopped((first,))
             for end in expired:
                 text = f"the TTL ends at {device.name}"
@@ -465,7 +470,7 @@ class Tracer:
                 continue
             for hop in forward.hops:
                 path = (attrs.evolve(t.path[-1], oif=hop.interface),)
-                out = change.then(constant("oif", interface_value(hop.interface))).then(
+                out = change.then(_constant("oif", interface_value(hop.interface))).then(
                     constant("mac", NO_MAC)
                 )
                 pieces = self._chains(device, Point.OUTPUT, (Piece(node, out, t.sure),), path, crossing)

@@ -375,6 +375,8 @@ class Pool:
 
         The outcomes of a `Choice` are joined with `choices`: OR or UNION for some choice, AND for every.
         """
+        if a < TERMINALS:
+            return a
         deepest = max(mapping, default=-1)
         memo: dict[int, int] = {}
 
@@ -540,6 +542,12 @@ class Pool:
                 seen.add(n)
                 stack.extend(self.children[n])
         return sorted(seen)  # ids grow from children to parents
+
+    def terminals(self, a: int) -> set[int]:
+        """The terminals that a function takes."""
+        if a < TERMINALS:
+            return {a}
+        return {c for n in self.reachable(a) for c in self.children[n] if c < TERMINALS}
 
     def support(self, a: int) -> set[int]:
         """The levels that a function tests."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 import attrs
@@ -91,6 +92,7 @@ class Statement:
         self.add(within(field, ranges, negated))
 
 
+@lru_cache(maxsize=65_536)
 def within(field: str, ranges: tuple[Range, ...], negated: bool = False) -> In:
     """An `In` with canonical ranges; reversed ranges are empty, as the kernel's comparison has it."""
     merged = merge_ranges([r for r in ranges if r[0] <= r[1]])

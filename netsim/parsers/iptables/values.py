@@ -7,6 +7,7 @@ Every function raises `ValueError` with a sentence that says what was expected.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from netsim.space.fields import Family, Range, merge_ranges
 
@@ -16,6 +17,10 @@ INTERVALS = 65_536
 
 def number(text: str, low: int, high: int, what: str = "a number") -> int:
     """A number in C notation: decimal, 0x hexadecimal, leading 0 octal."""
+    if text.isascii() and text.isdecimal() and text[0] != "0" and len(text) < 20:
+        value = int(text)
+        if low <= value <= high:
+            return value
     digits = text
     base = 10
     if digits[:2].lower() == "0x":
@@ -46,6 +51,10 @@ def address(text: str, family: Family) -> int:
         if text.lower().startswith("::ffff:"):
             text = text[7:]
         parts = text.split(".")
+        if len(parts) == 4 and text.isascii() and all(p.isdecimal() and (p[0] != "0" or p == "0") for p in parts):
+            a, b, c, d = map(int, parts)
+            if max(a, b, c, d) <= 255:
+                return a << 24 | b << 16 | c << 8 | d
         if len(parts) <= 4 and all(parts):
             try:
                 octets = [number(part, 0, 255, "an octet") for part in parts]
@@ -75,6 +84,9 @@ def masked_ranges(value: int, mask: int, width: int) -> tuple[Range, ...] | None
     top = (1 << width) - 1
     if value & ~mask:
         return ()
+    host = top & ~mask
+    if not host & (host + 1):  # a prefix
+        return ((value, value | host),)
     low_bits = (mask & -mask).bit_length() - 1 if mask else width
     free = [bit for bit in range(low_bits, width) if not mask >> bit & 1]
     if 1 << len(free) > INTERVALS:
@@ -86,6 +98,7 @@ def masked_ranges(value: int, mask: int, width: int) -> tuple[Range, ...] | None
     return merge_ranges([(start, (start | size) & top) for start in starts])
 
 
+@lru_cache(maxsize=65_536)
 def prefix(text: str, family: Family) -> tuple[Range, ...] | None:
     """`address[/length or mask]` as ranges; None if the mask has too many holes. Host bits are cleared."""
     host, slash, behind = text.partition("/")
@@ -107,6 +120,7 @@ def port(text: str) -> int:
     return number(text, 0, 65535, "a port")
 
 
+@lru_cache(maxsize=65_536)
 def port_range(text: str) -> Range:
     """`port`, `low:high`, `:high` or `low:`."""
     low, colon, high = text.partition(":")
