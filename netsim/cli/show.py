@@ -18,7 +18,7 @@ def show(
 ) -> int:
     """What is in a file of rules or a site: rules counted, those partly unmodelled listed."""
     from netsim.parsers import parse_file
-    from netsim.queries.show import ruleset_document, ruleset_row
+    from netsim.rules.show import ruleset_document, ruleset_row
 
     if path is not None and path.is_file():
         ruleset = parse_file(path)

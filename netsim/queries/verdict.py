@@ -39,17 +39,18 @@ def packet_of(row: Mapping[str, Any], hook: Point = Point.FORWARD) -> tuple[Pack
             hint = near_misses(str(key), KEYS)
             raise ValueError(f"unknown key {str(key)[:40]!r}{' - ' + hint if hint else ''}")
     if row.get("hook") is not None:
-        if row["hook"] not in HOOKS:
+        name = str(row["hook"]).lower()
+        if name not in HOOKS:
             raise ValueError(f"hook is forward, input or output, not {str(row['hook'])[:40]!r}")
-        hook = HOOKS[row["hook"]]
+        hook = HOOKS[name]
     protocol = None if row.get("proto") is None else protocol_number(row["proto"])
     kind = row.get("icmp_type")
     state = row.get("state")
     # An error may belong to either direction of its connection; a row does not say which.
-    direction = None if state == "related" else Direction.ORIGINAL
+    direction = None if str(state).lower() == "related" else Direction.ORIGINAL
     if state is None:
         state = "untracked" if protocol == 58 and kind in UNTRACKED_ICMPV6 else "new"
-    if state == "reply":
+    if isinstance(state, str) and state.lower() == "reply":
         state, direction = "established", Direction.REPLY
     offset = row.get("frag_off") or 0
     if isinstance(offset, bool) or not isinstance(offset, int) or not 0 <= offset <= 8191:
@@ -269,7 +270,7 @@ class Rules(Displayed):
 
     def document(self) -> Document:
         """Chains with their rules counted, and what is not modelled."""
-        from netsim.queries.show import ruleset_document
+        from netsim.rules.show import ruleset_document
 
         return ruleset_document(self.ruleset)
 

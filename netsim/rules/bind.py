@@ -12,8 +12,9 @@ from typing import Protocol
 
 import attrs
 
+from netsim.errors import Diagnostic, InputError, near_misses
 from netsim.rules.journey import Addresses
-from netsim.rules.model import AnyOf, Condition, Deferred, Effect, In, Nat, NatKind, Pool, Rule, RuleSet
+from netsim.rules.model import AnyOf, Condition, Deferred, Effect, In, Nat, NatKind, Pool, Rule, RuleSet, flat
 from netsim.space.fields import ADDRESS_FIELDS, Family, Range, complement_ranges, merge_ranges
 
 Interfaces = Mapping[str, Iterable[str]]
@@ -137,6 +138,23 @@ class _Binder:
         return self.effect(effect)
 
 
+def _check_sets(rules: RuleSet, sets: Mapping[str, NamedSet]) -> None:
+    """Where the sets are given, a rule that names another one is a mistake."""
+    missing: dict[tuple[str, str], Diagnostic] = {}
+    for rule in rules.rules():
+        for condition in flat(rule.conditions):
+            if (
+                isinstance(condition, Deferred)
+                and condition.kind == "set"
+                and condition.argument[0] not in sets
+            ):
+                name = condition.argument[0]
+                found = Diagnostic(rule.source, "NS112", f"no set {name[:60]!r}", near_misses(name, sets))
+                missing.setdefault((name, rule.source.line_place), found)
+    if missing:
+        raise InputError(missing.values())
+
+
 def bind(
     rules: RuleSet,
     *,
@@ -146,10 +164,13 @@ def bind(
     """The rule set with the deferred conditions decided that this context decides; the rest stays.
 
     `addresses` must be complete: an interface that it does not name has none, so MASQUERADE through it
-    drops. Raises `ValueError` for what is no address.
+    drops. Raises `ValueError` for what is no address, and `InputError` for a rule whose set is not among
+    the sets given.
     """
     own = None if addresses is None else _read(addresses)
     binder = _Binder(own, sets, rules.family or Family.IPV4)
+    if sets is not None:
+        _check_sets(rules, sets)
     output = {c.name for c in rules.chains.values() if c.short == "OUTPUT"}
 
     def change(rule: Rule) -> Rule:

@@ -32,6 +32,7 @@ from typing import Any
 
 import attrs
 
+from netsim.display import Displayed, Document
 from netsim.errors import Diagnostic
 from netsim.source import NOWHERE, Source
 from netsim.space.fields import Family, Range
@@ -372,8 +373,8 @@ def _freeze(chains: Mapping[str, Chain]) -> Mapping[str, Chain]:
     return MappingProxyType(dict(chains))
 
 
-@attrs.frozen(slots=True, eq=False)
-class RuleSet:
+@attrs.frozen(slots=True, eq=False, repr=False)
+class RuleSet(Displayed):
     """The chains of one device (or of one family of it), as its configuration says them.
 
     `chains` maps `table/chain` to `Chain`, in the order of the text. `family` None: both families.
@@ -427,6 +428,15 @@ class RuleSet:
     def named(self, device: str) -> RuleSet:
         """This rule set with every rule's id carrying the device's name."""
         return attrs.evolve(self.map(lambda r: attrs.evolve(r, device=device)), device=device)
+
+    def document(self) -> Document:
+        """Chains and rules counted, and what is not modelled in full."""
+        from netsim.rules.show import ruleset_document
+
+        return ruleset_document(self)
+
+    def __repr__(self) -> str:
+        return f"RuleSet({self.file or self.device or self.dialect!r}, {sum(1 for _ in self.rules())} rules)"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RuleSet):

@@ -51,7 +51,11 @@ def address(text: str, family: Family) -> int:
         if text.lower().startswith("::ffff:"):
             text = text[7:]
         parts = text.split(".")
-        if len(parts) == 4 and text.isascii() and all(p.isdecimal() and (p[0] != "0" or p == "0") for p in parts):
+        if (
+            len(parts) == 4
+            and text.isascii()
+            and all(p.isdecimal() and (p[0] != "0" or p == "0") for p in parts)
+        ):
             a, b, c, d = map(int, parts)
             if max(a, b, c, d) <= 255:
                 return a << 24 | b << 16 | c << 8 | d
