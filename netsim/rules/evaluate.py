@@ -12,6 +12,7 @@ matter cost nothing, and the walk uses a list, not recursion.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +65,8 @@ Known = Mapping[str, bool]
 
 # Conditions
 
+_BEYOND = 1 << 129  # more than any value of any field
+
 
 def holds(condition: Condition, values: Mapping[str, int | None], known: Known) -> bool | list[Doubt]:
     """Whether a condition holds for a packet; a list of doubts if that cannot be said."""
@@ -74,7 +77,8 @@ def holds(condition: Condition, values: Mapping[str, int | None], known: Known) 
             value = values[field]
             if value is None:
                 return [field] if ranges else False
-            return any(low <= value <= high for low, high in ranges)
+            at = bisect_right(ranges, (value, _BEYOND)) - 1
+            return at >= 0 and value <= ranges[at][1]
         case Bits(field, care, wanted, negated):
             if field not in values or (field == "ctmark" and values.get("state") not in HAS_ENTRY):
                 return False
