@@ -322,8 +322,7 @@ class _Question:
         family: Family,
         asked: PacketSet,
     ) -> _Leaves:
-        raw = not traffic.answered and traffic.protocol is None
-        tracer = Tracer(self.network, traffic, family, targets, raw=raw)
+        tracer = Tracer(self.network, traffic, family, targets)
         tracer.start(source, asked.node, IDENTITY)
         leaves = self._leaves(tracer)
         for arrived in tracer.arrived:

@@ -105,7 +105,6 @@ _CONTEXT = frozenset(
     for name in ("iif", "oif", "state", "direction", "mark", "ctmark", "ct_status", "mac")
     for level in FIELDS[name].levels
 )
-_KEEP_RAW = frozenset(FIELDS["state"].levels + FIELDS["direction"].levels)
 
 
 @lru_cache(maxsize=4096)
@@ -120,7 +119,7 @@ def _sets(field: str, value: int) -> dict[int, LevelMap]:
 class Tracer:
     """Traces one class of traffic of one family. Collects `stops`, `arrived` and `doubts` on its way.
 
-    `answering`: the opening packets' crossings, for an answer. `raw`: the packets say their own state.
+    `answering`: the opening packets' crossings, for an answer.
     """
 
     def __init__(
@@ -131,14 +130,12 @@ class Tracer:
         targets: Sequence[Instance],
         *,
         answering: tuple[Crossing, ...] | None = None,
-        raw: bool = False,
     ) -> None:
         self.network = network
         self.traffic = traffic
         self.family = family
         self.targets = targets
         self.answering = answering
-        self.raw = raw
         self.stops: list[Stop] = []
         self.arrived: list[Traveller] = []
         self.undecided: list[tuple[Rule, int]] = []
@@ -516,11 +513,8 @@ class Tracer:
                 if self._tracking(device) is Tracking.UNTRACKED:
                     lost = State.UNTRACKED
                 maps |= _sets("state", lost) | _sets("direction", Direction.ORIGINAL)
-            elif self.raw:
-                for level in _KEEP_RAW:
-                    by = change.level_map(level)
-                    if by is not None:
-                        maps[level] = by
+            elif not self.traffic.raw:
+                maps |= _sets("direction", Direction.ORIGINAL)
         return Transformation.of(maps)
 
     # Chains

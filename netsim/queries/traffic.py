@@ -63,7 +63,7 @@ class Traffic:
     """One class of traffic: the opening packets, and whether an answer is asked for as well.
 
     `opening` holds both families unless the class belongs to one; addresses are free in it. `protocol`
-    None: any protocol, in one direction. `answered`: the answer must come through too.
+    None: any protocol, in one direction. `raw`: the packets say their own state and direction. `answered`: the answer must come through too.
     """
 
     text: str
@@ -71,6 +71,7 @@ class Traffic:
     protocol: int | None
     answered: bool
     ephemeral: bool = False
+    raw: bool = False
 
     def answer(self, header: Transformation, family: Family) -> Transformation:
         """The answer's header as a function of the sender's: addresses and ports swapped.
@@ -128,7 +129,7 @@ def parse_traffic(wanted: TrafficLike, *, source_ports: Range = EPHEMERAL) -> tu
     if isinstance(wanted, Traffic):
         return (wanted,)
     if isinstance(wanted, PacketSet):
-        return (Traffic("the packets given", wanted, None, answered=False),)
+        return (Traffic("the packets given", wanted, None, answered=False, raw=True),)
     if isinstance(wanted, str):
         words = [w.strip() for w in wanted.split(";") if w.strip()]
         if not words:

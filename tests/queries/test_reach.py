@@ -103,6 +103,16 @@ def test_unknown_names_its_line() -> None:
     assert "time --timestart" in str(r)
 
 
+def test_an_opening_packet_has_its_direction_and_raw_sets_their_own() -> None:
+    rules = "*filter\n:FORWARD DROP\n-A FORWARD -m conntrack --ctdir ORIGINAL -j ACCEPT\n-A FORWARD -m conntrack --ctdir REPLY -j ACCEPT\nCOMMIT\n"
+    assert ask(rules).status is Status.ALLOWED
+    assert ask(accept("-A FORWARD -j ACCEPT\n"), "any").status is Status.ALLOWED
+    raw = netsim.packets(protocol="tcp", state="established", ttl=64, fragment=False)
+    assert netsim.Network.build(**site(accept())).reach("client", "server", raw).status is Status.ALLOWED
+    mixed = netsim.packets(protocol="tcp", state=["new", "established"], ttl=64, fragment=False)
+    assert netsim.Network.build(**site(accept())).reach("client", "server", mixed).status is Status.PARTIAL
+
+
 def test_routes_block_by_name() -> None:
     good = accept("-A FORWARD -j ACCEPT\n")
     for kind in ("blackhole", "unreachable", "prohibit"):
