@@ -32,6 +32,9 @@ def reach(
         Wish, typer.Option("--expect", help="What is wanted; decides the exit code.")
     ] = Wish.ALLOWED,
     any_instance: Annotated[bool, typer.Option("--any", help="One instance of DST is enough.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="What the site does not say makes the answer unknown.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Whether SRC reaches DST, opening packet and answer; if not, every line that blocks."""
@@ -39,7 +42,7 @@ def reach(
     from netsim.queries.reach import reach as ask
     from netsim.topology.site import load
 
-    result = ask(load(site_folder(site)), src, dst, traffic, any_instance=any_instance)
+    result = ask(load(site_folder(site)), src, dst, traffic, any_instance=any_instance, strict=strict)
     if as_json:
         emit(row(result))
     else:

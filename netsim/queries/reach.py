@@ -29,6 +29,9 @@ from netsim.space.transform import IDENTITY
 from netsim.topology.model import Assumption
 from netsim.topology.network import Instance, Network, register
 
+DEFINED = frozenset({"source-ports", "answers"})
+"""Assumptions that belong to what is asked, not to what a site leaves out."""
+
 
 class Status(Enum):
     """The answer in one word."""
@@ -169,13 +172,15 @@ def reach(
     *,
     any_instance: bool = False,
     source_ports: tuple[int, int] = EPHEMERAL,
+    strict: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Reachability:
     """Whether `src` reaches `dst` with `traffic`: opening packet and answer.
 
     `src` and `dst` are names of services, hosts, subnets and devices, `internet`, or prefixes. `traffic` may
     be left out where `dst` is a service with ports. A service is every instance to every instance;
-    with `any_instance` one instance of `dst` is enough for each source. Raises `QuestionError` for a
+    with `any_instance` one instance of `dst` is enough for each source. With `strict`, an answer that
+    rests on something the site does not say is unknown. Raises `QuestionError` for a
     question that has no answer.
     """
     if isinstance(src, PacketSet) or isinstance(dst, PacketSet):
@@ -190,7 +195,7 @@ def reach(
         traffic = list(service.ports)
     classes = parse_traffic(traffic, source_ports=source_ports)
     with POOL.lock, POOL.budget(limits.nodes):
-        return _Question(network, src, dst, sources, targets, classes, any_instance).answer()
+        return _Question(network, src, dst, sources, targets, classes, any_instance, strict).answer()
 
 
 @attrs.define
@@ -217,11 +222,13 @@ class _Question:
         targets: tuple[Instance, ...],
         classes: tuple[Traffic, ...],
         any_instance: bool,
+        strict: bool,
     ) -> None:
         self.network = network
         self.src, self.dst = src, dst
         self.sources, self.targets, self.classes = sources, targets, classes
         self.any_instance = any_instance
+        self.strict = strict
         self.stops: list[Stop] = []
         self.paths: dict[tuple[Hop, ...], int] = {}
         self.undecided: list[tuple[Rule, int]] = []
@@ -246,6 +253,10 @@ class _Question:
                 code="NS312",
                 hint="source and destination need addresses of one family",
             )
+        assumptions = self._assumptions()
+        if self.strict and any(a.code not in DEFINED for a in assumptions):
+            allowed = blocked = split = NOTHING
+            shares = [attrs.evolve(s, status=Status.UNKNOWN) for s in shares]
         unknown = asked - allowed - blocked - split
         parts = {"blocked": blocked, "split": split, "unknown": unknown, "allowed": allowed}
         witnesses = {name: part.sample() for name, part in parts.items() if part}
@@ -253,7 +264,7 @@ class _Question:
             self.src, self.dst, "; ".join(t.text for t in self.classes),
             _status(asked, allowed, blocked, split), asked, allowed, blocked, split, unknown,
             self._blockers(asked, shares), self._paths(), tuple(shares),
-            {k: v for k, v in witnesses.items() if v is not None}, self._assumptions(), self._because(unknown),
+            {k: v for k, v in witnesses.items() if v is not None}, assumptions, self._because(unknown),
         )  # fmt: skip
 
     def _source(self, source: Instance) -> tuple[PacketSet, tuple[PacketSet, PacketSet, PacketSet]]:

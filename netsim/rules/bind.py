@@ -33,7 +33,9 @@ _Own = dict[str, list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]]
 
 
 def _read(interfaces: Interfaces) -> _Own:
-    return {name: [ipaddress.ip_interface(a) for a in found] for name, found in interfaces.items()}
+    """The addresses of each interface; the loopback one has its own unless something else is said."""
+    given = {"lo": ("127.0.0.1/8", "::1/128"), **interfaces}
+    return {name: [ipaddress.ip_interface(a) for a in found] for name, found in given.items()}
 
 
 def own_addresses(interfaces: Interfaces | None) -> Addresses:

@@ -113,6 +113,15 @@ def test_an_opening_packet_has_its_direction_and_raw_sets_their_own() -> None:
     assert netsim.Network.build(**site(accept())).reach("client", "server", mixed).status is Status.PARTIAL
 
 
+def test_strict_takes_nothing_for_granted() -> None:
+    network = netsim.Network.build(**site(accept("-A FORWARD -j ACCEPT\n")))
+    r = network.reach("client", "server", "tcp/80", strict=True)
+    assert r.status is Status.UNKNOWN
+    assert "rp-filter" in {a.code for a in r.assumptions}
+    said = netsim.Network.build(**site(accept("-A FORWARD -j ACCEPT\n"), rp_filter=0))
+    assert said.reach("client", "server", "tcp/80", strict=True).status is Status.ALLOWED
+
+
 def test_routes_block_by_name() -> None:
     good = accept("-A FORWARD -j ACCEPT\n")
     for kind in ("blackhole", "unreachable", "prohibit"):
