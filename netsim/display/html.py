@@ -56,7 +56,10 @@ def _block(block: Block) -> str:
                 for depth, text in lines
             )
         case Table(columns, rows, right):
-            head = "".join(f'<th style="text-align:left">{escape(c)}</th>' for c in columns)
+            head = "".join(
+                f'<th style="text-align:{"right" if name in right else "left"}">{escape(visible(name))}</th>'
+                for name in columns
+            )
             body = "".join(
                 "<tr>"
                 + "".join(

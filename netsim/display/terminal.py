@@ -60,7 +60,10 @@ def _block(block: Block) -> list[Any]:
         case Table(columns, rows, right):
             table = RichTable(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
             for name in columns:
-                table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+                # A header given as a str would be read as markup.
+                table.add_column(
+                    Text(visible(name)), justify="right" if name in right else "left", overflow="fold"
+                )
             for row in rows:
                 table.add_row(*map(_text, row))
             return [Padding(table, (0, 0, 0, 2))]

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 
 from netsim.display.document import Block, Document, Excerpt, Heading, Items, Pairs, Paragraph, Span, Table
 
 
 def visible(text: str) -> str:
-    """`text` with control characters and bidirectional overrides shown as escapes; tabs are blanks."""
+    """`text` with every character that does not print shown as an escape; tabs are blanks.
+
+    That is control characters, line ends, bidirectional overrides, invisible format characters and lone
+    surrogates: whatever a terminal or a browser would act on, or hide, instead of showing it.
+    """
     text = text.replace("\t", " ")
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
-    return "".join(
-        c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _cells(text: str) -> int:
+    """How many columns of a terminal `text` takes: ideographs take two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
     )
+
+
+def _pad(text: str, size: int, right: bool = False) -> str:
+    """`text` filled up with blanks to `size` columns of a terminal."""
+    blanks = " " * (size - _cells(text))
+    return blanks + text if right else text + blanks
 
 
 def plain(spans: tuple[Span, ...]) -> str:
@@ -29,13 +51,14 @@ def _block(block: Block, width: int) -> list[str]:
         case Paragraph(text):
             return textwrap.wrap(plain(text), width, break_on_hyphens=False, break_long_words=False) or [""]
         case Pairs(rows):
-            size = max((len(name) for name, _ in rows), default=0)
+            names = [visible(name) for name, _ in rows]
+            size = max(map(_cells, names), default=0)
             lines: list[str] = []
-            for name, value in rows:
+            for name, (_, value) in zip(names, rows, strict=True):
                 wrapped = textwrap.wrap(
                     plain(value), max(20, width - size - 4), break_on_hyphens=False, break_long_words=False
                 ) or [""]
-                lines.append(f"  {name:<{size}}  {wrapped[0]}")
+                lines.append(f"  {_pad(name, size)}  {wrapped[0]}")
                 lines += [" " * (size + 4) + more for more in wrapped[1:]]
             return lines
         case Items(items):
@@ -48,12 +71,12 @@ def _block(block: Block, width: int) -> list[str]:
                 ) or [""]  # fmt: skip
             return found
         case Table(columns, rows, right):
-            cells = [list(columns), *([plain(cell) for cell in row] for row in rows)]
-            sizes = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+            cells = [[visible(name) for name in columns], *([plain(cell) for cell in row] for row in rows)]
+            sizes = [max(_cells(row[i]) for row in cells) for i in range(len(columns))]
             return [
                 "  "
                 + "  ".join(
-                    cell.rjust(size) if name in right else cell.ljust(size)
+                    _pad(cell, size, name in right)
                     for cell, size, name in zip(row, sizes, columns, strict=True)
                 ).rstrip()
                 for row in cells

@@ -241,7 +241,7 @@ class Compiler:
 
     def _pool(self, pool: NatPool, kind: NatKind, field: str, port: str, where: int) -> list[Alternative]:
         """Addresses and ports that are in their range already stay, as Linux keeps them."""
-        ways: list[tuple[int, Transformation, bool]] = [(where, IDENTITY, False)]
+        ways: list[_Move] = [(where, IDENTITY, False)]
         if pool.addresses is not None:
             ways = _split(ways, field, pool.addresses, keep=kind is NatKind.SOURCE and not pool.random)
         if pool.ports is not None:
@@ -249,31 +249,41 @@ class Compiler:
         elif pool.random:
             ways = _split(ways, port, (0, 65535), keep=False)
         bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
-        noted = transform.bits("ct_status", ~bit & 0x3F, bit)
-        return [(node, change.then(noted) if different else change) for node, change, different in ways]
+        status = FIELDS["ct_status"]
+        level = status.levels[status.width - bit.bit_length()]
+        noted = {
+            True: transform.bits("ct_status", ~bit & 0x3F, bit),
+            False: IDENTITY,
+            None: Transformation.of({level: Choice(((0, 1),))}),
+        }
+        return [(node, change.then(noted[different])) for node, change, different in ways]
 
 
-def _split(
-    ways: list[tuple[int, Transformation, bool]], field: str, target: Range, *, keep: bool
-) -> list[tuple[int, Transformation, bool]]:
-    """Each way, with `field` moved into `target`: (where, transformation, whether something changes)."""
+_Move = tuple[int, Transformation, bool | None]
+"""Where, which transformation, and whether it changes something (None: somebody else's choice decides)."""
+
+
+def _split(ways: list[_Move], field: str, target: Range, *, keep: bool) -> list[_Move]:
+    """Each way, with `field` moved into `target`."""
     single = target[0] == target[1]
     inside = condition_node(field, (target,))
     outside = condition_node(field, complement_ranges((target,), FIELDS[field].maximum))
     absent = POOL.negate(applies_node(field))
     change = transform.choice(field, (target,))
     assert change is not None, "the parser keeps IPv6 ranges within one /64 or whole /64s"
-    result: list[tuple[int, Transformation, bool]] = []
+    stays = keep or single
+    result: list[_Move] = []
     for node, before, different in ways:
-        parts = (
+        parts: tuple[_Move, ...] = (
             (absent, IDENTITY, False),
-            (inside, IDENTITY if keep or single else change, not (keep or single)),
+            (inside, IDENTITY if stays else change, False if stays else None),
             (outside, change, True),
         )
         for where, after, moved in parts:
             there = POOL.apply(AND, node, where)
             if there:
-                result.append((there, before.then(after), different or moved))
+                either = True if different or moved else None if None in (different, moved) else False
+                result.append((there, before.then(after), either))
     return result
 
 

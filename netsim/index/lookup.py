@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from typing import Any
 
 from netsim.rules.evaluate import Found, Known, all_hold, scan
 from netsim.rules.model import Chain, In, RuleSet
@@ -66,13 +67,13 @@ class _ChainIndex:
             bits.append(current)
         return _Vectors(starts, bits, absent)
 
-    def candidates(self, values: Mapping[str, int | None], start: int) -> int:
+    def candidates(self, values: Mapping[str, Any], start: int) -> int:
         """The rules from `start` on that the indexed fields admit, as a bit vector."""
         found = (self.full >> start) << start
         for field, vectors in self.fields.items():
             if field in values:
                 value = values[field]
-                if value is not None:
+                if isinstance(value, int):
                     found &= vectors.bits[bisect_right(vectors.starts, value) - 1]
             else:
                 found &= vectors.absent
@@ -88,9 +89,7 @@ class Lookup:
         self.rules = rules
         self._chains: dict[int, _ChainIndex] = {}
 
-    def __call__(
-        self, chain: Chain, start: int, values: Mapping[str, int | None], known: Known
-    ) -> Found | None:
+    def __call__(self, chain: Chain, start: int, values: Mapping[str, Any], known: Known) -> Found | None:
         """The first rule from `start` on that holds or may hold; see `evaluate.Find`."""
         rules = chain.rules
         if len(rules) - start <= FEW:

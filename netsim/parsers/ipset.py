@@ -62,6 +62,8 @@ class IpSet:
             return AnyOf((), False, f"set {self.name}")
         if dimensions == ("ip",):
             return In(ADDRESS_FIELDS[sides[0], family], self._addresses())
+        if self.kind == "hash:net,iface":
+            return self._interfaces(sides, family)
         if any(nomatch for _, nomatch, _ in self.entries):
             return None
         alternatives: list[tuple[Condition, ...]] = []
@@ -70,6 +72,27 @@ class IpSet:
             for part, side, dimension in zip(parts, sides, dimensions, strict=False):
                 alternative += _side(part, side, dimension, family)
             alternatives.append(tuple(alternative))
+        return AnyOf(tuple(alternatives), False, f"set {self.name} {','.join(sides)}")
+
+    def _interfaces(self, sides: tuple[str, ...], family: Family) -> Condition:
+        """hash:net,iface: the longest prefix that holds the address decides, whatever its interface.
+
+        Linux' `mtype_test_cidrs` stops at the first prefix length at which the address is found (`multi`).
+        """
+        field = ADDRESS_FIELDS[sides[0], family]
+        top = (1 << family.bits) - 1
+        groups: dict[tuple[Range, ...], list[tuple[object, bool]]] = {}
+        for parts, nomatch, _ in self.entries:
+            groups.setdefault(cast("tuple[Range, ...]", parts[0]), []).append((parts[1], nomatch))
+        alternatives: list[tuple[Condition, ...]] = []
+        taken: tuple[Range, ...] = ()
+        for ranges in sorted(groups, key=_size):
+            outside = merge_ranges([*complement_ranges(ranges, top), *taken])
+            left = complement_ranges(outside, top)
+            taken = merge_ranges([*taken, *ranges])
+            for interface, nomatch in groups[ranges]:
+                if not nomatch:
+                    alternatives.append((In(field, left), *_side(interface, sides[1], "iface", family)))
         return AnyOf(tuple(alternatives), False, f"set {self.name} {','.join(sides)}")
 
     def _addresses(self) -> tuple[Range, ...]:

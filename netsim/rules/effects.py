@@ -7,6 +7,7 @@ NETMAP; the order in which NAT keeps or changes a port is that of Linux' `get_un
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import attrs
 
@@ -25,8 +26,11 @@ from netsim.rules.model import (
 )
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS, CtStatus, Range, State, interface_value
 
-Values = dict[str, int | None]
-"""A packet on its way: a field that does not apply is missing, an open one is None."""
+Values = dict[str, Any]
+"""A packet on its way: a field that does not apply is missing, an open one is None.
+
+A value that somebody else chooses from a range is that range, a pair (low, high).
+"""
 
 
 @attrs.frozen(slots=True)
@@ -114,7 +118,7 @@ def _note_nat(values: Values, kind: NatKind, *, different: bool | None) -> None:
 def _netmap(values: Values, effect: Netmap) -> Values:
     field = _field(effect.kind, effect.family)
     old = values.get(field)
-    if old is None:
+    if not isinstance(old, int):
         if field in values and effect.prefix == effect.family.bits:
             values[field] = effect.network
         _note_nat(values, effect.kind, different=None)
@@ -156,8 +160,18 @@ def _port(kind: NatKind) -> str:
     return "sport" if kind is NatKind.SOURCE else "dport"
 
 
-def _one(ports: Range) -> int | None:
-    return ports[0] if ports[0] == ports[1] else None
+def _one(ports: Range) -> int | Range:
+    """The value of a range of one, else the range."""
+    return ports[0] if ports[0] == ports[1] else ports
+
+
+def _differs(old: object, new: int | Range) -> bool | None:
+    """Whether a translation changes a value; None if that is open."""
+    if not isinstance(old, int):
+        return None
+    if isinstance(new, int):
+        return new != old
+    return None if new[0] <= old <= new[1] else True
 
 
 def _pooled(values: Values, kind: NatKind, field: str, pool: Pool) -> Values:
@@ -165,19 +179,18 @@ def _pooled(values: Values, kind: NatKind, field: str, pool: Pool) -> Values:
     old = values.get(field)
     if pool.addresses is not None:
         low, high = pool.addresses
-        kept = kind is NatKind.SOURCE and not pool.random and old is not None and low <= old <= high
-        new = low if low == high else old if kept else None
+        kept = kind is NatKind.SOURCE and not pool.random and isinstance(old, int) and low <= old <= high
+        new: Any = old if kept else _one(pool.addresses)
         values[field] = new
-        different = None if new is None or old is None else new != old
+        different = _differs(old, new)
     port = _port(kind)
     if port in values and (pool.ports is not None or pool.random):
         before = values[port]
-        after = None
-        if pool.ports is not None:
-            inside = before is not None and pool.ports[0] <= before <= pool.ports[1]
-            after = before if inside and not pool.random else _one(pool.ports)
+        ports = pool.ports or (0, 65535)
+        inside = isinstance(before, int) and ports[0] <= before <= ports[1]
+        after: Any = before if inside and not pool.random else _one(ports)
         values[port] = after
-        moved = None if after is None or before is None else after != before
+        moved = _differs(before, after)
         different = True if different or moved else None if None in (different, moved) else False
     _note_nat(values, kind, different=different)
     return values

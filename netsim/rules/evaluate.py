@@ -53,7 +53,7 @@ from netsim.rules.model import (
     Verdict,
     flat,
 )
-from netsim.space.fields import ABSENT, ADDRESS_FIELDS, NO_MAC, Family, State, interface_value
+from netsim.space.fields import ABSENT, ADDRESS_FIELDS, NO_MAC, Family, Range, State, interface_value
 from netsim.space.packet import Packet
 
 Doubt = Unmodelled | Deferred | str
@@ -68,7 +68,7 @@ Known = Mapping[str, bool]
 _BEYOND = 1 << 129  # more than any value of any field
 
 
-def holds(condition: Condition, values: Mapping[str, int | None], known: Known) -> bool | list[Doubt]:
+def holds(condition: Condition, values: Mapping[str, Any], known: Known) -> bool | list[Doubt]:
     """Whether a condition holds for a packet; a list of doubts if that cannot be said."""
     match condition:
         case In(field, ranges):
@@ -77,8 +77,10 @@ def holds(condition: Condition, values: Mapping[str, int | None], known: Known) 
             value = values[field]
             if value is None:
                 return [field] if ranges else False
+            if isinstance(value, tuple):
+                return _within(value, ranges) or ([field] if ranges and _meets(value, ranges) else False)
             at = bisect_right(ranges, (value, _BEYOND)) - 1
-            return at >= 0 and value <= ranges[at][1]
+            return at >= 0 and int(value) <= ranges[at][1]
         case Bits(field, care, wanted, negated):
             if field not in values or (field == "ctmark" and values.get("state") not in HAS_ENTRY):
                 return False
@@ -103,9 +105,17 @@ def holds(condition: Condition, values: Mapping[str, int | None], known: Known) 
             return known[text] != negated if text in known else [condition]
 
 
-def all_hold(
-    conditions: Sequence[Condition], values: Mapping[str, int | None], known: Known
-) -> bool | list[Doubt]:
+def _within(value: Range, ranges: Sequence[Range]) -> bool:
+    """Whether every value of a range is in `ranges`."""
+    return any(low <= value[0] and value[1] <= high for low, high in ranges)
+
+
+def _meets(value: Range, ranges: Sequence[Range]) -> bool:
+    """Whether some value of a range is in `ranges`."""
+    return any(low <= value[1] and value[0] <= high for low, high in ranges)
+
+
+def all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], known: Known) -> bool | list[Doubt]:
     """Whether every condition holds (none: yes); False as soon as one surely does not."""
     doubts: list[Doubt] = []
     for condition in conditions:
@@ -118,11 +128,11 @@ def all_hold(
 
 
 Found = tuple[int, bool | list[Doubt]]
-Find = Callable[[Chain, int, Mapping[str, int | None], Known], "Found | None"]
+Find = Callable[[Chain, int, Mapping[str, Any], Known], "Found | None"]
 """Finds the first rule of a chain, from a position on, that holds or may hold."""
 
 
-def scan(chain: Chain, start: int, values: Mapping[str, int | None], known: Known) -> Found | None:
+def scan(chain: Chain, start: int, values: Mapping[str, Any], known: Known) -> Found | None:
     """The linear search: the specification of every other `Find`."""
     for position in range(start, len(chain.rules)):
         answer = all_hold(chain.rules[position].conditions, values, known)
@@ -561,6 +571,5 @@ def _ruling(leaves: Sequence[_Leaf], reasons: tuple[Reason, ...]) -> Ruling:
 
 def _common(every: Sequence[Values]) -> Values:
     first = every[0]
-    if len(every) == 1:
-        return first
-    return {k: v if all(o.get(k) == v for o in every) else None for k, v in first.items()}
+    same = {k: all(o.get(k) == v for o in every) for k, v in first.items()}
+    return {k: v if same[k] and not isinstance(v, tuple) else None for k, v in first.items()}

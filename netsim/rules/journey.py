@@ -63,13 +63,16 @@ class Addresses:
     ranges: tuple[tuple[Family, tuple[Range, ...]], ...] = ()
     known: bool = False
 
-    def local(self, family: int | None, value: int | None) -> bool | None:
-        """Whether an address is the device's own; None if that cannot be said."""
+    def local(self, family: int | None, value: int | Range | None) -> bool | None:
+        """Whether an address (or each of a range) is the device's own; None if that cannot be said."""
         if value is None or family is None:
             return None
         for kind, ranges in self.ranges:
             if kind == family:
-                return any(low <= value <= high for low, high in ranges)
+                first, last = value if isinstance(value, tuple) else (value, value)
+                if any(low <= first and last <= high for low, high in ranges):
+                    return True
+                return None if any(low <= last and first <= high for low, high in ranges) else False
         return False
 
 

@@ -29,6 +29,8 @@ from tests.kernel.rulesets import (
     FRAGMENTS,
     IPSETS,
     MATCHES,
+    MIXED,
+    MIXED_SETS,
     TARGETS,
     Construct,
     place,
@@ -83,6 +85,8 @@ def cases() -> list[Case]:
             flow = FLOW if family == 4 else FLOW6
             found.append(Case("flow", family, backend, flow, ("forward", "input", "output")))
             if family == 4:
+                hooks = ("forward", "input", "output")
+                found.append(Case("mixed", family, backend, MIXED, hooks, ipsets=MIXED_SETS))
                 found.append(Case("fragments", family, backend, FRAGMENTS, ("forward",), fragments=True))
     return found
 
@@ -253,7 +257,9 @@ def one(case: Case, seed: int, count: int) -> Row:
         shown = clean(row)
         asked, point = packet_of(shown, HOOKS[row["hook"]])
         got = rules.decide(asked, hook=point).row(row["id"])
-        unknown += got["verdict"] == "unknown"
+        if got["verdict"] == "unknown":
+            unknown += 1
+            different.append({"packet": shown, "wrong": ["unknown"], "netsim": got})
         wrong = differences(want, got)
         if wrong:
             different.append({"packet": shown, "wrong": wrong, "netsim": got})

@@ -291,3 +291,91 @@ FRAGMENTS = """*filter
 -A FORWARD -s 10.20.0.0/17 ! -f -j ACCEPT
 COMMIT
 """
+
+MIXED_SETS = """create nat4 hash:net,port family inet
+add nat4 10.20.0.0/17,tcp:1000-2000
+add nat4 10.20.128.0/17,udp:53
+create pair4 hash:ip,port,ip family inet
+add pair4 10.10.1.1,tcp:80,10.20.1.1
+create ips bitmap:ip range 10.10.0.0-10.10.255.255
+add ips 10.10.1.0-10.10.100.0
+create ends hash:ip,port,net family inet
+add ends 10.9.1.1,tcp:0-30000,10.0.0.0/8
+add ends 10.9.2.1,udp:0-30000,10.20.0.0/16
+create face hash:net,iface family inet
+add face 10.10.0.0/16,eth
+add face 10.0.0.0/8,wan1
+"""
+
+MIXED = """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -m conntrack --ctstate NEW -j DROP
+-A PREROUTING -p udp -m udp --dport 5000:6000 -j CT --notrack
+-A PREROUTING -m ttl --ttl-lt 10 -j DROP
+-A OUTPUT -p sctp -j DROP
+COMMIT
+*mangle
+:PREROUTING ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A PREROUTING -m set --match-set ips src -j MARK --set-xmark 0x100/0x100
+-A PREROUTING -m conntrack ! --ctstate NEW -j CONNMARK --restore-mark --nfmask 0xff --ctmask 0xff
+-A PREROUTING -p tcp -m tcp --dport 100:30000 -j CONNMARK --set-xmark 0x3/0xf
+-A FORWARD -m connmark --mark 0x3/0xf -j TOS --set-tos 0x10/0xff
+-A FORWARD -m tos --tos 0x10/0xff -m mark --mark 0x100/0x100 -j MARK --xor-mark 0x1000
+-A OUTPUT -m mark ! --mark 0x0/0x1 -j TOS --set-tos 0x08/0xff
+-A POSTROUTING -m conntrack --ctstate DNAT -j MARK --or-mark 0x10000
+-A POSTROUTING -m dscp --dscp 0x04 -j DSCP --set-dscp 0x2e
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:web - [0:0]
+:out - [0:0]
+-A PREROUTING -p tcp -m set --match-set nat4 dst,dst -j web
+-A PREROUTING -p udp -m udp --dport 53 -j REDIRECT --to-ports 5353
+-A PREROUTING -p tcp -m tcp --dport 8000:9000 -j DNAT --to-destination 10.9.2.1
+-A OUTPUT -p tcp -m tcp --dport 80:2000 -j DNAT --to-destination 10.20.77.7:8080
+-A web -s 10.10.0.0/17 -j RETURN
+-A web -p tcp -m tcp --sport 0:32000 -j DNAT --to-destination 10.20.7.7:80
+-A web -p tcp -j DNAT --to-destination 10.20.8.1-10.20.8.9
+-A POSTROUTING -o wan1 -j out
+-A POSTROUTING -p udp -m conntrack --ctstate DNAT -j RETURN
+-A POSTROUTING -s 10.10.0.0/16 -o eth0 -j SNAT --to-source 10.20.200.1-10.20.200.5
+-A out -p tcp -m multiport ! --ports 1000:2000,4000 -j MASQUERADE
+-A out -m length --length 100:200 -j SNAT --to-source 10.30.3.3
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:sub - [0:0]
+-A INPUT -p udp -m udp --dport 5353 -j ACCEPT
+-A INPUT -m conntrack --ctstate DNAT -j ACCEPT
+-A INPUT -m set --match-set ends dst,dst,src -j REJECT --reject-with icmp-host-prohibited
+-A INPUT -p icmp -m icmp --icmp-type 8 -m length --length 0:100 -j ACCEPT
+-A INPUT -i eth -m state --state NEW,ESTABLISHED -j ACCEPT
+-A FORWARD -m conntrack --ctstate UNTRACKED -j sub
+-A FORWARD -m conntrack --ctstate DNAT -d 10.20.7.7/32 -j ACCEPT
+-A FORWARD -s 10.10.0.0/16 -d 10.20.0.0/16 -g sub
+-A FORWARD -m set --match-set face src,src -j DROP
+-A FORWARD -p icmp -m icmp --icmp-type 3 -j ACCEPT
+-A FORWARD -m conntrack ! --ctstate SNAT,ESTABLISHED -m mark ! --mark 0x1/0x1 -j REJECT
+-A sub -m mark --mark 0x1000/0x1000 -j DROP
+-A sub -p tcp -m tcp ! --tcp-flags SYN,ACK SYN -j RETURN
+-A sub -m iprange ! --src-range 10.10.50.0-10.30.5.0 -j REJECT --reject-with icmp-net-prohibited
+-A OUTPUT -p tcp -m tcp --tcp-flags ALL SYN,FIN -j DROP
+-A OUTPUT -d 10.20.77.7/32 -p tcp -m tcp --dport 8080 -j REJECT --reject-with tcp-reset
+COMMIT
+*security
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A FORWARD -m mark --mark 0x8/0x8 -j DROP
+-A OUTPUT -p udp -m multiport --sports 1:1000 -j DROP
+COMMIT
+"""

@@ -110,3 +110,16 @@ def test_a_mistake_in_the_evaluator_is_caught(name: str) -> None:
     wanted = MUTATIONS[name][1]
     index = next(i for i, c in enumerate(cases()) if (c.name, c.family, c.backend) == wanted)
     assert judge(index, seed=7, count=300, mutation=name)["different"] > 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_routing_agrees_with_the_kernel(seed: int) -> None:
+    command = ["unshare", "-n", sys.executable, "-m", "tests.kernel.routes", str(seed)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-1500:]
+    report = json.loads(done.stdout)
+    assert report["asked"] >= 400
+    assert report["different"] == []
