@@ -108,7 +108,7 @@ def rule_sets(draw: st.DrawFn) -> RuleSet:
 def small_packets(draw: st.DrawFn) -> Packet:
     """IPv4 packets among the small values, everything said."""
     protocol = draw(st.sampled_from([6, 17, 1, 5]))
-    more: dict[str, int] = {}
+    more: dict[str, Any] = {}
     if protocol in (6, 17):
         more = {"sport": draw(st.integers(0, 5)), "dport": draw(st.integers(0, 10))}
     if protocol == 6:

@@ -89,7 +89,7 @@ def holds(condition: Condition, values: Mapping[str, Any], known: Known) -> bool
                 return negated
             if value is None:
                 return [field] if care else not negated
-            return (value & care == wanted) != negated
+            return bool((value & care == wanted) != negated)
         case AnyOf(alternatives, negated):
             doubts: list[Doubt] = []
             for alternative in alternatives:

@@ -28,7 +28,7 @@ def matched(text: str, **more: object) -> PacketSet:
     return found.permitted & packets(family=6 if v6 else 4, ttl=(2, 255))
 
 
-FIRST = {"fragment": False}
+FIRST: dict[str, Any] = {"fragment": False}
 MEANINGS = [
     ("-s 10.0.0.0/8", packets(src="10.0.0.0/8")),
     ("! -s 10.0.0.0/8", packets(family=4) - packets(src="10.0.0.0/8")),

@@ -102,7 +102,7 @@ def test_masquerade_without_an_address_drops() -> None:
 
 def test_a_later_fragment_has_no_ports() -> None:
     text = "*filter\n:FORWARD DROP\n-A FORWARD -p tcp --dport 80 -j ACCEPT\n-A FORWARD -p tcp ! --dport 80 -j ACCEPT\nCOMMIT\n"
-    later = {"fragment": True, "sport": None, "dport": None}
+    later: dict[str, Any] = {"fragment": True, "sport": None, "dport": None}
     assert decide(text, **later).verdict.value == "drop"
     assert (
         decide(

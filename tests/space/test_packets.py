@@ -111,7 +111,7 @@ def test_boxes_are_disjoint_and_complete(a: PacketSet) -> None:
 @given(prefixes())
 def test_addresses_come_back_equal(prefix: str) -> None:
     net = netaddr.IPNetwork(prefix)
-    forms = [prefix, net, ipaddress.ip_network(prefix), netaddr.IPSet([net]), [prefix]]
+    forms: list[Any] = [prefix, net, ipaddress.ip_network(prefix), netaddr.IPSet([net]), [prefix]]
     expected = packets(src=prefix)
     for form in forms:
         assert packets(src=form) == expected
