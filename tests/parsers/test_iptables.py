@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,8 @@ def matched(text: str, **more: object) -> PacketSet:
     v6 = bool(more.get("v6"))
     dump = f"*filter\n:FORWARD DROP [0:0]\n-A FORWARD {text} -j ACCEPT\nCOMMIT\n"
     found = netsim.parse(dump, family=Family(v6), backend=str(more.get("backend", "legacy")))
-    return found.permitted & packets(family=6 if v6 else 4, ttl=(2, 255))
+    permitted: PacketSet = found.permitted
+    return permitted & packets(family=6 if v6 else 4, ttl=(2, 255))
 
 
 FIRST: dict[str, Any] = {"fragment": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -64,12 +65,13 @@ def test_operations_on_sets(pool: d.Pool, a: list[int], b: list[int], name: str)
 @given(masks, masks, masks)
 def test_operations_on_outcomes(pool: d.Pool, a: list[int], b: list[int], c: list[int]) -> None:
     x, y, z = build(pool, a), build(pool, b), build(pool, c)
-    for operation, expected in (
+    cases: list[tuple[d.Operation, Callable[[int, int], int]]] = [
         (d.UNION, lambda p, q: p | q),
         (d.OVERRIDE, lambda p, q: ((p & ~1) | q) if p & 1 else p),
         (d.WITHIN, lambda p, q: q if p else 0),
         (d.OUTSIDE, lambda p, q: 0 if p else q),
-    ):
+    ]
+    for operation, expected in cases:
         got = table(pool, pool.apply(operation, x, y))
         assert got == [expected(p, q) for p, q in zip(table(pool, x), table(pool, y), strict=True)]
     left = pool.apply(d.OVERRIDE, pool.apply(d.OVERRIDE, x, y), z)
