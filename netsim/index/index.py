@@ -7,6 +7,7 @@ about sets builds no bit vectors. The index agrees with `rules.evaluate` on ever
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +26,7 @@ class Deciding:
     """A rule, or the policy of `chain` (`rule` None), and the packets that it decides.
 
     `packets` are those that it decides for certain, `possibly` those that it may; they are disjoint.
+    `share` is the part of the source addresses asked about that it touches (the larger of the families').
     """
 
     chain: str
@@ -33,6 +35,17 @@ class Deciding:
     packets: Any  # PacketSet
     possibly: Any  # PacketSet
     trail: tuple[Rule, ...] = ()
+    share: Fraction = Fraction(0)
+
+
+def _share(part: Any, asked: Any) -> Fraction:
+    """Of the source addresses in `asked`, the part that occurs in `part`, by family; the larger one."""
+    touched, total = part.address_ranges("src"), asked.address_ranges("src")
+    sizes = [
+        Fraction(sum(h - lo + 1 for lo, h in touched.get(family, ())), sum(h - lo + 1 for lo, h in ranges))
+        for family, ranges in total.items()
+    ]
+    return max(sizes, default=Fraction(0))
 
 
 class Index:
@@ -121,11 +134,9 @@ class Index:
                     maybe = POOL.apply(LESS, POOL.quantify(either, VARIABLE_LEVELS, OR), sure)
                     if sure or maybe:
                         verdict = d.verdict or Verdict.UNKNOWN
-                        found.append(
-                            Deciding(
-                                d.chain.name, d.rule, verdict, PacketSet(sure), PacketSet(maybe), d.trail
-                            )
-                        )
+                        parts = PacketSet(sure), PacketSet(maybe)
+                        share = _share(parts[0] | parts[1], packets)
+                        found.append(Deciding(d.chain.name, d.rule, verdict, *parts, d.trail, share))
                 pieces = self.flow.at(point, pieces).out
         return tuple(found)
 

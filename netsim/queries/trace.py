@@ -39,7 +39,7 @@ from netsim.space.fields import (
 )
 from netsim.space.packets import POOL, condition_node
 from netsim.space.transform import Transformation, constant
-from netsim.topology.forwarding import Forward, explain_route, martians, reverse_path
+from netsim.topology.forwarding import Forward, explain_route
 from netsim.topology.model import Device, Interface
 from netsim.topology.network import Instance, Network
 
@@ -399,10 +399,7 @@ class Tracer:
         self, device: Device, interface: Interface, pieces: Iterable[Piece], path: tuple[Hop, ...]
     ) -> list[Piece]:
         """What routing looks at: martians and reverse paths are stopped, by name."""
-        refused = list(martians(device))
-        mode, good = reverse_path(device, interface.name, self.network.forwards[device.name])
-        if mode:
-            refused.append((f"rp-filter {mode}", POOL.negate(good)))
+        refused = self.network.refused[device.name, interface.name]
         result: list[Piece] = []
         for piece in pieces:
             rest = piece.packets

@@ -15,7 +15,8 @@ from netsim.rules.bind import own_addresses
 from netsim.rules.model import RuleSet
 from netsim.space.addresses import ranges as address_ranges
 from netsim.space.fields import Family, Range, complement_ranges, merge_ranges
-from netsim.topology.forwarding import Forward, forwarding, resolved
+from netsim.space.packets import POOL
+from netsim.topology.forwarding import Forward, forwarding, martians, resolved, reverse_path
 from netsim.topology.model import Assumption, Device, Host, Prefix, Service, Subnet
 
 Addresses = tuple[tuple[Family, tuple[Range, ...]], ...]
@@ -100,6 +101,18 @@ class Network(Displayed):
     def forwards(self) -> Mapping[str, tuple[Forward, ...]]:
         """The forwarding of each device."""
         return {name: _forwarding(device) for name, device in self.devices.items()}
+
+    @cached_property
+    def refused(self) -> Mapping[tuple[str, str], tuple[tuple[str, int], ...]]:
+        """What routing refuses on each interface of each device, by name: martians and reverse paths."""
+        found: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {}
+        for name, device in self.devices.items():
+            bad = martians(device)
+            for interface in device.interfaces:
+                mode, good = reverse_path(device, interface.name, self.forwards[name])
+                extra = ((f"rp-filter {mode}", POOL.negate(good)),) if mode else ()
+                found[name, interface.name] = (*bad, *extra)
+        return found
 
     @cached_property
     def graph(self) -> Any:

@@ -264,3 +264,26 @@ def test_ipv6() -> None:
     network["services"] = {}
     assert netsim.Network.build(**network).reach("client", "server", "tcp/80").status is Status.ALLOWED
     assert netsim.Network.build(**network).reach("client", "server", "tcp/81").status is Status.BLOCKED
+
+
+def test_vrfs_keep_their_own_routes() -> None:
+    network = site(accept("-A FORWARD -j ACCEPT\n"))
+    interfaces = network["devices"]["fw"]["interfaces"]
+    interfaces["eth0"]["vrf"] = "red"
+    apart = netsim.Network.build(**network).reach("client", "server", "tcp/80")
+    assert (apart.status, apart.blockers[0].kind) == (Status.BLOCKED, "unreachable")
+    interfaces["eth1"]["vrf"] = "red"
+    assert netsim.Network.build(**network).reach("client", "server", "tcp/80").status is Status.ALLOWED
+
+
+def test_policy_routing_by_source_and_by_mark() -> None:
+    marks = "*mangle\n-A PREROUTING -p tcp --dport 81 -j MARK --set-mark 7\nCOMMIT\n"
+    more: dict[str, Any] = {
+        "route_rules": [{"priority": 50, "fwmark": "7", "table": "t"}],
+        "routes": [{"to": "10.0.2.0/24", "type": "prohibit", "table": "t"}],
+    }
+    rules = marks + accept("-A FORWARD -j ACCEPT\n")
+    more["route_rules"].append({"priority": 32766, "table": "main"})
+    assert ask(rules, "tcp/80", **more).status is Status.ALLOWED
+    r = ask(rules, "tcp/81", **more)
+    assert (r.status, r.blockers[0].kind) == (Status.BLOCKED, "prohibit")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from hypothesis import given
 
+import netsim
 from netsim.index import Index
 from netsim.rules.evaluate import evaluate
 from netsim.rules.model import Chain, Hook, Outcome, Point, RuleSet, Verdict
@@ -62,3 +65,13 @@ def test_an_empty_rule_set_accepts_everything_that_can_go_on() -> None:
     assert index.permitted() == packets(ttl=(2, 255))
     chain = Chain("filter/FORWARD", (), Hook(Point.FORWARD, 0), None)
     assert Index(RuleSet({chain.name: chain})).permitted() == index.permitted()
+
+
+def test_shares_of_the_rules_that_decide() -> None:
+    dump = "*filter\n:FORWARD DROP\n-A FORWARD -s 10.0.0.0/25 -p tcp -j ACCEPT\n-A FORWARD -s 10.0.0.0/26 -j REJECT\nCOMMIT\n"
+    found = netsim.parse(dump).deciding(netsim.packets(src="10.0.0.0/24", ttl=64, fragment=False))
+    assert [(d.rule.number if d.rule else "policy", d.verdict.value, d.share) for d in found] == [
+        (1, "accept", Fraction(1, 2)),
+        (2, "reject", Fraction(1, 4)),
+        ("policy", "drop", Fraction(3, 4)),
+    ]
