@@ -26,7 +26,7 @@ import hashlib
 import random
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import attrs
@@ -177,6 +177,7 @@ class Pool:
         self._unique: dict[tuple[int, tuple[int, ...], tuple[int, ...]], int] = {}
         self._memo: dict[tuple[int, int, int], int] = {}
         self._digests: dict[int, bytes] = {}
+        self.preimages: dict[tuple[Hashable, int, int], int] = {}  # kept for `transform`
 
     # Building
 

@@ -12,12 +12,14 @@ too many, never too few.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 import attrs
 
 from netsim.space.diagram import (
     AND,
     OR,
+    TERMINALS,
     TRUE,
     UNION,
     XOR,
@@ -34,9 +36,12 @@ from netsim.space.fields import FIELDS, LEVEL_MAXIMA, Kind, Range, merge_ranges
 _HALF = (1 << 64) - 1
 
 
-@attrs.frozen(slots=True)
+@attrs.frozen(slots=True, cache_hash=True)
 class Transformation:
-    """`maps` is sorted by level. The empty one is the identity, `IDENTITY`."""
+    """`maps` is sorted by level. The empty one is the identity, `IDENTITY`.
+
+    Warm questions compose and pull back the same transformations again, so both are remembered.
+    """
 
     maps: tuple[tuple[int, LevelMap], ...] = ()
 
@@ -54,11 +59,7 @@ class Transformation:
             return self
         if not self.maps:
             return second
-        mine = dict(self.maps)
-        result = dict(mine)
-        for level, by in second.maps:
-            result[level] = _read(by, mine)
-        return Transformation.of(result)
+        return _then(self, second)
 
     def without(self, levels: Collection[int]) -> Transformation:
         """This transformation, in which these levels keep the sender's values."""
@@ -66,7 +67,16 @@ class Transformation:
 
     def preimage(self, pool: Pool, node: int, choices: Operation = UNION) -> int:
         """The function `node` of the packet after, as a function of the packet before."""
-        return pool.substitute(node, dict(self.maps), choices) if self.maps else node
+        if not self.maps or node < TERMINALS:
+            return node
+        key = (self, node, choices.code)
+        found = pool.preimages.get(key)
+        if found is None:
+            found = pool.substitute(node, dict(self.maps), choices)
+            if len(pool.preimages) >= PREIMAGES:
+                pool.preimages.clear()
+            pool.preimages[key] = found
+        return found
 
     def image(self, pool: Pool, node: int) -> int:
         """The set of packets that come out when the set `node` goes in."""
@@ -125,6 +135,17 @@ class Transformation:
 
 
 IDENTITY = Transformation()
+PREIMAGES = 100_000
+"""How many preimages a pool remembers before it forgets them all."""
+
+
+@lru_cache(maxsize=16_384)
+def _then(first: Transformation, second: Transformation) -> Transformation:
+    mine = dict(first.maps)
+    result = dict(mine)
+    for level, by in second.maps:
+        result[level] = _read(by, mine)
+    return Transformation.of(result)
 
 
 def _level(item: tuple[int, LevelMap]) -> int:
