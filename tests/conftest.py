@@ -33,7 +33,11 @@ def data() -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """`make real-data`: cases, passed, skipped."""
+    """The kernel's totals; for `make real-data` cases, passed, skipped."""
+    for report in (r for key in ("passed", "failed") for r in terminalreporter.stats.get(key, [])):
+        for name, text in report.user_properties:
+            if name == "kernel":
+                terminalreporter.write_line(f"kernel {text}")
     if config.getoption("markexpr") == "real_data":
         stats = terminalreporter.stats
         passed, skipped = len(stats.get("passed", [])), len(stats.get("skipped", []))

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -64,15 +65,16 @@ def reports(kernel: None) -> list[dict[str, Any]]:
         return list(pool.map(lambda i: judge(i, seed=i + 1, count=RANDOM), range(len(cases()))))
 
 
-def test_kernel_and_netsim_agree(reports: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_kernel_and_netsim_agree(
+    reports: list[dict[str, Any]], record_property: Callable[[str, object], None]
+) -> None:
     distinct = {key for report in reports for key in report["keys"]}
-    tally = _tally(reports)
-    with capsys.disabled():
-        print(f"\nkernel: {os.uname().release}; {len(reports)} rule sets, {len(distinct)} distinct packets,")
-        print(f"  {sum(r['packets'] for r in reports)} judged, different {sum(r['different'] for r in reports)}, "
-              f"unknown {sum(r['unknown'] for r in reports)}")  # fmt: skip
-        for name, (hits, misses) in sorted(tally.items()):
-            print(f"  {name:<44} {hits:>6} hits {misses:>6} misses")
+    head = (
+        f"{os.uname().release}: {len(reports)} rule sets, {len(distinct)} distinct packets, "
+        f"different {sum(r['different'] for r in reports)}, unknown {sum(r['unknown'] for r in reports)}"
+    )
+    rows = [f"  {name:<44} {h:>6} hits {m:>6} misses" for name, (h, m) in sorted(_tally(reports).items())]
+    record_property("kernel", "\n".join([head, *rows]))
     examples = [(r["name"], r["family"], r["backend"], e) for r in reports for e in r["examples"]]
     assert not examples, json.dumps(examples[:5], indent=1)
     assert sum(r["unknown"] for r in reports) == 0
