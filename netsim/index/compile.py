@@ -11,8 +11,9 @@ overlap are somebody else's choice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 from netsim.rules.journey import HAS_ENTRY, PORT_FIELDS
 from netsim.rules.model import (
@@ -74,21 +75,52 @@ def pure_texts(rules: RuleSet) -> tuple[str, ...]:
     return tuple(texts)
 
 
-class Compiler:
-    """Compiles the rules of one rule set; equal conditions compile once.
+Variables = Mapping[str, int]
+"""The text of a pure unmodelled condition -> the position of its variable in the field `variables`."""
 
-    `first_variable`: the position of this rule set's first unmodelled variable. Those that no longer
-    fit are treated as impure, which is less exact and never wrong.
+
+def numbered(texts: Iterable[Hashable], known: Mapping[Any, int] | None = None) -> dict[Any, int]:
+    """A variable for each text: the one that it has in `known`, else the first that is free.
+
+    Texts for which no variable is left have none: they are treated as impure, which is less exact and
+    never wrong. Texts keep their variables from one network to the next, so that what an edit
+    does not touch need not be compiled again.
+    """
+    wanted = dict.fromkeys(texts)
+    found = {text: known[text] for text in wanted if text in known} if known else {}
+    taken = set(found.values())
+    free = (position for position in range(VARIABLES) if position not in taken)
+    for text in wanted:
+        if text not in found:
+            position = next(free, None)
+            if position is None:
+                break
+            found[text] = position
+    return found
+
+
+_KNOWN: dict[Hashable, dict[Condition, Bounds]] = {}
+_CONTEXTS = 64
+"""For how many contexts (back end and variables) compiled conditions are kept."""
+
+
+class Compiler:
+    """Compiles the rules of one rule set; equal conditions compile once, also in other rule sets.
+
+    `variables` default to those of the rule set's own texts, numbered in the order of the rules.
+    `context` is what a compiled condition depends on besides itself.
     """
 
-    def __init__(self, rules: RuleSet, *, first_variable: int = 0) -> None:
+    def __init__(self, rules: RuleSet, *, variables: Variables | None = None) -> None:
         self.rules = rules
-        self.variables: dict[str, int] = {}
+        texts = pure_texts(rules)
+        positions = numbered(texts) if variables is None else variables
         levels = FIELDS["variables"].levels
-        for offset, text in enumerate(pure_texts(rules)):
-            if first_variable + offset < VARIABLES:
-                self.variables[text] = levels[first_variable + offset]
-        self._bounds: dict[Condition, Bounds] = {}
+        self.variables = {text: levels[positions[text]] for text in texts if text in positions}
+        self.context: Hashable = (rules.backend == "nft", tuple(sorted(self.variables.items())))
+        if self.context not in _KNOWN and len(_KNOWN) >= _CONTEXTS:
+            _KNOWN.clear()
+        self._bounds = _KNOWN.setdefault(self.context, {})
 
     @cached_property
     def _payload_ports(self) -> int:
@@ -304,13 +336,3 @@ def opened() -> Transformation:
     change = open_choice(name for name in FIELDS if name not in _STAYS)[0][1]
     assert change is not None
     return change
-
-
-def variables_of(rules: Mapping[str, RuleSet]) -> dict[str, int]:
-    """The first variable of each device's rule set, one behind the other."""
-    offsets: dict[str, int] = {}
-    start = 0
-    for name, ruleset in rules.items():
-        offsets[name] = start
-        start += len(pure_texts(ruleset))
-    return offsets

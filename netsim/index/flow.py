@@ -14,7 +14,7 @@ import attrs
 
 from netsim.index.function import Functions, call_order
 from netsim.rules.evaluate import LOOPBACK, nat_kind
-from netsim.rules.journey import Addresses, uses_tracking
+from netsim.rules.journey import Addresses, is_filter, uses_tracking
 from netsim.rules.model import (
     CONNTRACK_PRIORITY,
     ActionKind,
@@ -73,11 +73,22 @@ class Passage:
 
 
 @attrs.frozen(slots=True)
+class Journey:
+    """What became of a set on its whole way: `outcomes` are masks over packets and unmodelled variables.
+
+    `leaving` are the pieces that go on, each with what has happened to it.
+    """
+
+    outcomes: int
+    leaving: tuple[Piece, ...]
+
+
+@attrs.frozen(slots=True)
 class Decision:
     """What a rule, or a policy (`rule` None), does with part of the packets asked about.
 
     `sure` and `maybe` are disjoint diagrams in the sender's header. `verdict` None: an unmodelled target.
-    `trail` is one way of jumps to the rule.
+    `trail` is one way of jumps from `base`, where the packets came in, to the rule.
     """
 
     chain: Chain
@@ -85,7 +96,8 @@ class Decision:
     verdict: Verdict | None
     sure: int
     maybe: int
-    trail: tuple[Rule, ...] = ()
+    trail: tuple[Rule, ...]
+    base: Chain
 
 
 _SEES_NO_OIF = constant("oif", ABSENT)
@@ -230,42 +242,61 @@ class Flow:
         A function of the packet as it arrives at the device; unmodelled variables are quantified away:
         a packet whose verdict depends on one has several outcomes.
         """
+        return POOL.quantify(self.journey(packets, hook).outcomes, VARIABLE_LEVELS, UNION)
+
+    def journey(self, packets: int, hook: Point, decisions: list[Decision] | None = None) -> Journey:
+        """What becomes of a set of packets that routing would send to `hook` as they arrive.
+
+        What decides them is appended to `decisions`, in the order of the journey: rules and policies that
+        drop wherever they stand, and what the filter of the hook accepts.
+        """
         if self.rules.family is not None:
             mine = field_node(FIELDS["family"], ((self.rules.family, self.rules.family),))
-            other = POOL.apply(WITHIN, POOL.apply(LESS, packets, mine), ACCEPT)
+            foreign = POOL.apply(LESS, packets, mine)
             packets = POOL.apply(AND, packets, mine)
         else:
-            other = FALSE
+            foreign = FALSE
+        result = POOL.apply(WITHIN, foreign, ACCEPT)
         if self._tracks:  # reassembled before any chain: a lone later fragment is nobody's question
             later = bits_node(FIELDS["fragment"], 1, 1)
             fragments = POOL.apply(WITHIN, POOL.apply(AND, packets, later), ANY)
-            other = POOL.apply(UNION, other, fragments)
+            result = POOL.apply(UNION, result, fragments)
             packets = POOL.apply(LESS, packets, later)
         change = IDENTITY
         if hook is Point.OUTPUT:
             change = constant("iif", ABSENT).then(constant("mac", NO_MAC))
-        passage = self.at(
-            Point.OUTPUT if hook is Point.OUTPUT else Point.PREROUTING, [Piece(packets, change)]
-        )
-        blocked = list(passage.blocked)
+        blocked: list[Blocked] = []
+
+        def met(point: Point, pieces: tuple[Piece, ...], last: Point) -> tuple[Piece, ...]:
+            passage = self.at(point, pieces)
+            blocked.extend(passage.blocked)
+            if decisions is not None:
+                decisions.extend(
+                    d
+                    for d in self.decisions(point, pieces)
+                    if d.verdict is not Verdict.ACCEPT or is_filter(d.base, last)
+                )
+            return passage.out
+
+        first = Point.OUTPUT if hook is Point.OUTPUT else Point.PREROUTING
         leaving: list[Piece] = []
-        for point, routed in self._routed(passage.out, hook).items():
+        for point, routed in self._routed(met(first, (Piece(packets, change),), hook), hook).items():
             pieces = routed
             if point is Point.FORWARD:
                 pieces, expired = hopped(routed)
                 blocked += expired
-            arrived = self.at(point, pieces) if point is not Point.OUTPUT else Passage(pieces)
-            blocked += arrived.blocked
+            if point is not Point.OUTPUT:
+                pieces = met(point, pieces, point)
             if point is not Point.INPUT:
-                arrived = self.at(Point.POSTROUTING, arrived.out)
-                blocked += arrived.blocked
-            leaving += arrived.out
-        result = other
+                pieces = met(Point.POSTROUTING, pieces, point)
+            leaving += pieces
         for end in blocked:
             result = POOL.apply(UNION, result, POOL.apply(WITHIN, end.packets, end.mask))
         for piece in leaving:
             result = POOL.apply(UNION, result, POOL.apply(WITHIN, piece.packets, ACCEPT))
-        return POOL.quantify(result, VARIABLE_LEVELS, UNION)
+        if foreign:
+            leaving.append(Piece(foreign))
+        return Journey(result, merged(leaving))
 
     def _routed(self, pieces: Iterable[Piece], hook: Point) -> dict[Point, tuple[Piece, ...]]:
         """Pieces by the hook to which routing sends them, after destination NAT."""
@@ -322,7 +353,7 @@ class Flow:
         for name in reversed(call_order(self.rules, (base.name,))):
             live = merged(waiting.get(name, ()))
             if live:
-                self._walk(self.rules.chains[name], live, waiting, trails, found)
+                self._walk(base, self.rules.chains[name], live, waiting, trails, found)
         policy = base.policy
         if policy is not None and pieces:
             sure = maybe = FALSE
@@ -336,11 +367,13 @@ class Flow:
                 sure = POOL.apply(OR, sure, certain)
                 maybe = POOL.apply(OR, maybe, POOL.apply(LESS, ends, certain))
             if sure or maybe:
-                found.append(Decision(base, None, _ENDS[policy.kind], sure, POOL.apply(LESS, maybe, sure)))
+                less = POOL.apply(LESS, maybe, sure)
+                found.append(Decision(base, None, _ENDS[policy.kind], sure, less, (), base))
         return found
 
     def _walk(
         self,
+        base: Chain,
         chain: Chain,
         live: tuple[Piece, ...],
         waiting: dict[str, list[Piece]],
@@ -374,7 +407,7 @@ class Flow:
                 sure = POOL.fold(OR, [p.packets for p in hits if p.sure])
                 maybe = POOL.fold(OR, [p.packets for p in hits if not p.sure])
                 maybe = POOL.apply(LESS, maybe, sure)
-                found.append(Decision(chain, rule, _ENDS[kind], sure, maybe, trails[chain.name]))
+                found.append(Decision(chain, rule, _ENDS[kind], sure, maybe, trails[chain.name], base))
             elif hits and kind in (ActionKind.JUMP, ActionKind.GOTO):
                 waiting.setdefault(rule.action.chain, []).extend(hits)
                 trails.setdefault(rule.action.chain, (*trails[chain.name], rule))
@@ -430,4 +463,4 @@ def _overlap(parts: dict[Transformation, int]) -> int:
     return twice
 
 
-__all__ = ["Blocked", "Decision", "Flow", "Passage", "Piece", "first_packets", "merged"]
+__all__ = ["Blocked", "Decision", "Flow", "Journey", "Passage", "Piece", "first_packets", "merged"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -69,6 +69,8 @@ class Network(Displayed):
     name: str = ""
     root: str = ""
     assumptions: tuple[Assumption, ...] = ()
+    inherited: Mapping[tuple[str, str], int] = attrs.field(factory=dict, repr=False)
+    """The unmodelled variables of the network that this one was edited from."""
 
     def _key(self) -> tuple[Any, ...]:
         return (dict(self.devices), dict(self.hosts), dict(self.services), dict(self.subnets), self.internet)
@@ -82,19 +84,28 @@ class Network(Displayed):
     # What is compiled, once a network
 
     @cached_property
-    def indexes(self) -> Mapping[str, tuple[Index, ...]]:
-        """The index of each rule set of each device; its variables are apart from every other's."""
-        from netsim.index.compile import pure_texts
+    def variables(self) -> Mapping[tuple[str, str], int]:
+        """The variable of each pure unmodelled condition, by device and text; see `index.compile.numbered`."""
+        from netsim.index.compile import numbered, pure_texts
 
+        texts = [
+            (name, text)
+            for name, device in self.devices.items()
+            for ruleset in device.rulesets
+            for text in pure_texts(ruleset)
+        ]
+        return numbered(texts, self.inherited)
+
+    @cached_property
+    def indexes(self) -> Mapping[str, tuple[Index, ...]]:
+        """The index of each rule set of each device; a device's variables are its own."""
+        mine: dict[str, dict[str, int]] = {}
+        for (name, text), position in self.variables.items():
+            mine.setdefault(name, {})[text] = position
         found: dict[str, tuple[Index, ...]] = {}
-        variable = 0
         for name, device in self.devices.items():
             own = own_addresses(device.addresses())
-            indexes = []
-            for ruleset in device.rulesets:
-                indexes.append(_index(ruleset, own, variable))
-                variable += len(pure_texts(ruleset))
-            found[name] = tuple(indexes)
+            found[name] = tuple(_index(r, own, mine.get(name, {})) for r in device.rulesets)
         return found
 
     @cached_property
@@ -239,7 +250,7 @@ class Network(Displayed):
 
     def with_device(self, device: Device) -> Network:
         """This network with one device added or exchanged."""
-        return attrs.evolve(self, devices={**self.devices, device.name: device})
+        return attrs.evolve(self, devices={**self.devices, device.name: device}, inherited=self.variables)
 
     def reach(self, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
         """Whether `src` reaches `dst`; see `netsim.queries.reach.reach`."""
@@ -327,19 +338,19 @@ def register(name: str, query: Any) -> None:
     _QUERIES[name] = query
 
 
-_INDEXES: dict[tuple[int, int, int], tuple[RuleSet, Index]] = {}
+_INDEXES: dict[Hashable, tuple[RuleSet, Index]] = {}
 _FORWARDS: dict[int, tuple[Device, tuple[Forward, ...]]] = {}
 _KEPT = 256
 
 
-def _index(ruleset: RuleSet, own: Any, variable: int) -> Index:
+def _index(ruleset: RuleSet, own: Any, variables: Mapping[str, int]) -> Index:
     """The index of a rule set; an edit of one device does not compile the others again."""
-    key = (id(ruleset), variable, hash(own))
+    key = (id(ruleset), tuple(sorted(variables.items())), own)
     found = _INDEXES.get(key)
     if found is None or found[0] is not ruleset:
         if len(_INDEXES) >= _KEPT:
             _INDEXES.clear()
-        found = _INDEXES[key] = (ruleset, Index(ruleset, addresses=own, first_variable=variable))
+        found = _INDEXES[key] = (ruleset, Index(ruleset, addresses=own, variables=variables))
     return found[1]
 
 
