@@ -10,8 +10,8 @@ Theory of operation. Differences are local (nearest published relative: Campion,
 of each chain are aligned, longest increasing subsequence over equal rules. A packet that may match no
 rule outside of the alignment, on whatever way it takes and whatever is done to it on that way, meets
 the same rules in the same order in both. So the comparison happens inside the *reach of the change*: the union of
-the unaligned rules' conditions, with every field forgotten that the way may change. Inside it only the rules that
-meet it can match: both rule sets are cut down to those and compiled. Equal rule sets cost the
+the unaligned rules' conditions, with every field forgotten that the way may change. Inside it only the rules
+that meet it can match: both rule sets are cut down to those (by their ranges, which costs no diagram) and compiled. Equal rule sets cost the
 alignment and nothing else; a changed policy is compared everywhere.
 
 What is weak: choices (translations to ranges) are compared pool by pool, so that a range cut into two equal ones
@@ -36,6 +36,7 @@ from netsim.rules.model import (
     ActionKind,
     Chain,
     Hook,
+    In,
     Nat,
     NatKind,
     Netmap,
@@ -48,7 +49,7 @@ from netsim.rules.model import (
     Verdict,
 )
 from netsim.space.diagram import AND, DIFFER, FALSE, LESS, OR, TRUE, UNION
-from netsim.space.fields import ADDRESS_FIELDS, FIELDS
+from netsim.space.fields import ADDRESS_FIELDS, FIELDS, Range
 from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, bits_node
 from netsim.space.transform import Transformation, agreement
 
@@ -183,17 +184,71 @@ def _hangs(chain: Chain) -> tuple[Hook | None, object]:
     return chain.hook, kind
 
 
-def reach_of_change(before: Index, after: Index, compilers: tuple[Compiler, Compiler], hook: Point) -> int:
-    """A superset, as a diagram, of the packets that two rule sets treat differently on a journey to a hook."""
-    old, new = before.rules, after.rules
-    names = dict.fromkeys([*chains_of(old, hook), *chains_of(new, hook)])
-    levels = unstable_levels(old, hook) | unstable_levels(new, hook)
-    moved = any(isinstance(e, Nat | Netmap) for rules in (old, new) for r in rules.rules() for e in r.effects)
-    if old.family is not new.family or (moved and before.addresses != after.addresses):
-        return TRUE
+@attrs.frozen(slots=True)
+class Reach:
+    """Packets that a change may touch: `where` as a diagram, `boxes` the ranges of each of its rules.
+
+    A packet of `where` lies, in the fields that no journey changes, in one of the boxes, whatever happens to
+    it on its way. No boxes but a `where`: everywhere.
+    """
+
+    where: int
+    boxes: tuple[Mapping[str, tuple[Range, ...]], ...] = ()
+
+    def meets(self, rule: Rule) -> bool:
+        """Whether a rule may match a packet of the reach; False is certain."""
+        tests = [c for c in rule.conditions if isinstance(c, In)]
+        return not self.boxes or any(
+            all(_overlap(c.ranges, box[c.field]) for c in tests if c.field in box) for box in self.boxes
+        )
+
+
+EVERYWHERE = Reach(TRUE)
+
+
+def _overlap(a: tuple[Range, ...], b: tuple[Range, ...]) -> bool:
+    if len(a) == 1 and len(b) == 1:
+        return a[0][0] <= b[0][1] and b[0][0] <= a[0][1]
+    if len(a) > len(b):
+        a, b = b, a
+    for low, high in a:
+        at = bisect_left(b, (low, -1))
+        if (at < len(b) and b[at][0] <= high) or (at and b[at - 1][1] >= low):
+            return True
+    return False
+
+
+def reach_of_rules(rules: Iterable[tuple[Rule, Compiler]], unstable: set[int]) -> Reach:
+    """The packets that may match one of the rules at some point of their journey."""
     parts: list[int] = []
-    if old.backend != new.backend or uses_tracking(old) != uses_tracking(new):
-        parts.append(bits_node(FIELDS["fragment"], 1, 1))  # back ends differ in nothing else
+    boxes: list[dict[str, tuple[Range, ...]]] = []
+    for rule, compiler in rules:
+        parts.append(compiler.rule_bounds(rule)[1])
+        box: dict[str, tuple[Range, ...]] = {}
+        for condition in rule.conditions:
+            if isinstance(condition, In) and unstable.isdisjoint(FIELDS[condition.field].levels):
+                box.setdefault(condition.field, condition.ranges)
+        boxes.append(box)
+    if not all(boxes):
+        boxes = []
+    return Reach(POOL.quantify(POOL.fold(OR, parts), unstable | VARIABLE_LEVELS, OR), tuple(boxes))
+
+
+def reach_of_change(before: Index, after: Index, hook: Point) -> Reach:
+    """Where two rule sets may treat a packet differently on a journey to a hook."""
+    old, new = before.rules, after.rules
+    compilers = before.flow.functions.compiler, after.flow.functions.compiler
+    names = dict.fromkeys([*chains_of(old, hook), *chains_of(new, hook)])
+    translates = any(
+        isinstance(e, Nat | Netmap) for rules in (old, new) for r in rules.rules() for e in r.effects
+    )
+    if (
+        old.family is not new.family
+        or _order(old, hook) != _order(new, hook)
+        or (translates and before.addresses != after.addresses)
+    ):
+        return EVERYWHERE
+    changed: list[tuple[Rule, Compiler]] = []
     for name in names:
         a, b = old.chains.get(name), new.chains.get(name)
         if a is b:
@@ -201,12 +256,16 @@ def reach_of_change(before: Index, after: Index, compilers: tuple[Compiler, Comp
         # A base chain that is not there accepts.
         a, b = a or _silent(b), b or _silent(a)
         if _hangs(a) != _hangs(b):
-            return TRUE
-        for rule, compiler in zip(unaligned(a.rules, b.rules), compilers, strict=True):
-            parts += [compiler.rule_bounds(r)[1] for r in rule]
-    if _order(old, hook) != _order(new, hook):
-        return TRUE
-    return POOL.quantify(POOL.fold(OR, parts), levels | VARIABLE_LEVELS, OR)
+            return EVERYWHERE
+        for rules, compiler in zip(unaligned(a.rules, b.rules), compilers, strict=True):
+            changed += [(rule, compiler) for rule in rules]
+    reach = Reach(FALSE)
+    if changed:
+        reach = reach_of_rules(changed, unstable_levels(old, hook) | unstable_levels(new, hook))
+    if old.backend != new.backend or uses_tracking(old) != uses_tracking(new):
+        # Back ends, and whether fragments are reassembled, differ in later fragments only.
+        return Reach(POOL.apply(OR, reach.where, bits_node(FIELDS["fragment"], 1, 1)))
+    return reach
 
 
 def _silent(chain: Chain | None) -> Chain:
@@ -222,13 +281,13 @@ def _order(rules: RuleSet, hook: Point) -> list[str]:
     ]  # fmt: skip
 
 
-def sliced(rules: RuleSet, compiler: Compiler, where: int) -> RuleSet:
-    """The rule set without the rules that match nothing of `where`; the same object if all may."""
-    if where == TRUE:
+def sliced(rules: RuleSet, reach: Reach) -> RuleSet:
+    """The rule set without the rules that match nothing of a reach; the same object if all may."""
+    if not reach.boxes:
         return rules
     changed: list[Chain] = []
     for chain in rules.chains.values():
-        kept = tuple(r for r in chain.rules if POOL.apply(AND, compiler.rule_bounds(r)[1], where))
+        kept = tuple(filter(reach.meets, chain.rules))
         if len(kept) != len(chain.rules):
             changed.append(attrs.evolve(chain, rules=kept))
     return rules.replace(changed) if changed else rules
@@ -274,13 +333,9 @@ class Differ:
         before, after = aligned(before, after)
         self.hook = hook
         with POOL.lock:
-            compilers = before.flow.functions.compiler, after.flow.functions.compiler
-            where = reach_of_change(before, after, compilers, hook)
-            self.asked = POOL.apply(AND, where, within.node)
-            self.indexes = (
-                _cut(before, compilers[0], where),
-                _cut(after, compilers[1], where),
-            )
+            reach = reach_of_change(before, after, hook)
+            self.asked = POOL.apply(AND, reach.where, within.node)
+            self.indexes = cut(before, reach), cut(after, reach)
 
     @cached_property
     def _journeys(self) -> tuple[Journey, Journey]:
@@ -350,17 +405,15 @@ def aligned(before: Index, after: Index) -> tuple[Index, Index]:
     return result[0], result[1]
 
 
-def _cut(index: Index, compiler: Compiler, where: int) -> Index:
-    rules = sliced(index.rules, compiler, where)
+def cut(index: Index, reach: Reach) -> Index:
+    """The index of the rules that meet a reach; it answers like the whole for packets inside it."""
+    rules = sliced(index.rules, reach)
     if rules is index.rules:
         return index
-    variables = _positions(compiler.variables)
-    return Index(rules, addresses=index.addresses, variables=variables, limits=index.limits)
-
-
-def _positions(levels: Mapping[str, int]) -> dict[str, int]:
+    levels = index.flow.functions.compiler.variables
     first = FIELDS["variables"].levels[0]
-    return {text: level - first for text, level in levels.items()}
+    variables = {text: level - first for text, level in levels.items()}
+    return Index(rules, addresses=index.addresses, variables=variables, limits=index.limits)
 
 
 def _kind(was: int, now: int) -> Kind:
