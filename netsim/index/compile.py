@@ -130,9 +130,10 @@ class Compiler:
 
     def rule_bounds(self, rule: Rule) -> Bounds:
         """Where every condition of a rule surely and possibly holds; no conditions: everywhere."""
-        return self._all(rule.conditions)
+        return self.bounds_of(rule.conditions)
 
-    def _all(self, conditions: Iterable[Condition]) -> Bounds:
+    def bounds_of(self, conditions: Iterable[Condition]) -> Bounds:
+        """Where every one of some conditions surely and possibly holds; none: everywhere."""
         sure = possible = TRUE
         for condition in conditions:
             more_sure, more_possible = self.bounds(condition)
@@ -164,7 +165,7 @@ class Compiler:
             case AnyOf(alternatives, negated):
                 sures, possibles = [], []
                 for alternative in alternatives:
-                    sure, possible = self._all(alternative)
+                    sure, possible = self.bounds_of(alternative)
                     sures.append(sure)
                     possibles.append(possible)
                 sure, possible = POOL.fold(OR, sures), POOL.fold(OR, possibles)

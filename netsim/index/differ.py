@@ -27,8 +27,9 @@ from functools import cached_property
 
 import attrs
 
+from netsim.index.boxes import Box, box_of, chain_boxes, positions
 from netsim.index.compile import Compiler, numbered, pure_texts
-from netsim.index.flow import Decision, Journey, Piece
+from netsim.index.flow import Decision, Journey, Piece, Watch
 from netsim.index.function import call_order
 from netsim.index.index import Index
 from netsim.rules.journey import uses_tracking
@@ -44,12 +45,11 @@ from netsim.rules.model import (
     Point,
     Rule,
     RuleSet,
-    SetBits,
     Untrack,
     Verdict,
 )
 from netsim.space.diagram import AND, DIFFER, FALSE, LESS, OR, TRUE, UNION
-from netsim.space.fields import ADDRESS_FIELDS, FIELDS, Range
+from netsim.space.fields import ADDRESS_FIELDS, FIELDS
 from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, bits_node
 from netsim.space.transform import Transformation, agreement
 
@@ -147,30 +147,37 @@ def chains_of(rules: RuleSet, hook: Point) -> list[str]:
     return call_order(rules, roots)
 
 
+_CARRIED = {"iif", "oif", "state", "direction", "family", "protocol", "fragment", "variables"}
+"""What an unmodelled target cannot change."""
+
+
+def written(rule: Rule) -> set[str]:
+    """The fields that a rule's effects may change."""
+    names: set[str] = set()
+    if rule.action.kind is ActionKind.UNMODELLED:
+        names |= set(FIELDS) - _CARRIED
+    for effect in rule.effects:
+        if isinstance(effect, Nat | Netmap):
+            side = "src" if effect.kind is NatKind.SOURCE else "dst"
+            names |= {ADDRESS_FIELDS[side, effect.family], f"{side[0]}port", "ct_status", "oif"}
+        else:
+            names.add("state" if isinstance(effect, Untrack) else effect.field)
+    return names
+
+
 def unstable_levels(rules: RuleSet, hook: Point) -> set[int]:
     """The levels that may change on a journey to a hook: what effects write, and what context sets."""
     names = {"ttl"}
-    chains = [rules.chains[name] for name in chains_of(rules, hook)]
-    for chain in chains:
+    for name in chains_of(rules, hook):
+        chain = rules.chains[name]
         if chain.hook is not None and chain.rules:
             if chain.hook.point in (Point.PREROUTING, Point.INPUT):
                 names.add("oif")
             if chain.hook.point in (Point.PREROUTING, Point.OUTPUT):
                 names.add("state")
         for rule in chain.rules:
-            if rule.action.kind is ActionKind.UNMODELLED:
-                stays = {"iif", "oif", "state", "direction", "family", "protocol", "fragment", "variables"}
-                names |= set(FIELDS) - stays
-            for effect in rule.effects:
-                if isinstance(effect, Nat | Netmap):
-                    side = "src" if effect.kind is NatKind.SOURCE else "dst"
-                    names |= {ADDRESS_FIELDS[side, effect.family], f"{side[0]}port", "ct_status", "oif"}
-                elif isinstance(effect, Untrack):
-                    names.add("state")
-                else:
-                    names.add(effect.field)
-                    if isinstance(effect, SetBits) and effect.source:
-                        names.add(effect.source)
+            if rule.effects or rule.action.kind is ActionKind.UNMODELLED:
+                names |= written(rule)
     if hook is Point.OUTPUT:
         names |= {"iif", "mac", "oif"}
     return {level for name in names for level in FIELDS[name].levels}
@@ -186,49 +193,29 @@ def _hangs(chain: Chain) -> tuple[Hook | None, object]:
 
 @attrs.frozen(slots=True)
 class Reach:
-    """Packets that a change may touch: `where` as a diagram, `boxes` the ranges of each of its rules.
+    """Packets that a change may touch: `where` as a diagram, `boxes` one for each of its rules.
 
     A packet of `where` lies, in the fields that no journey changes, in one of the boxes, whatever happens to
     it on its way. No boxes but a `where`: everywhere.
     """
 
     where: int
-    boxes: tuple[Mapping[str, tuple[Range, ...]], ...] = ()
-
-    def meets(self, rule: Rule) -> bool:
-        """Whether a rule may match a packet of the reach; False is certain."""
-        tests = [c for c in rule.conditions if isinstance(c, In)]
-        return not self.boxes or any(
-            all(_overlap(c.ranges, box[c.field]) for c in tests if c.field in box) for box in self.boxes
-        )
+    boxes: tuple[Box, ...] = ()
 
 
 EVERYWHERE = Reach(TRUE)
 
 
-def _overlap(a: tuple[Range, ...], b: tuple[Range, ...]) -> bool:
-    if len(a) == 1 and len(b) == 1:
-        return a[0][0] <= b[0][1] and b[0][0] <= a[0][1]
-    if len(a) > len(b):
-        a, b = b, a
-    for low, high in a:
-        at = bisect_left(b, (low, -1))
-        if (at < len(b) and b[at][0] <= high) or (at and b[at - 1][1] >= low):
-            return True
-    return False
-
-
 def reach_of_rules(rules: Iterable[tuple[Rule, Compiler]], unstable: set[int]) -> Reach:
     """The packets that may match one of the rules at some point of their journey."""
     parts: list[int] = []
-    boxes: list[dict[str, tuple[Range, ...]]] = []
+    boxes: list[Box] = []
     for rule, compiler in rules:
         parts.append(compiler.rule_bounds(rule)[1])
-        box: dict[str, tuple[Range, ...]] = {}
-        for condition in rule.conditions:
-            if isinstance(condition, In) and unstable.isdisjoint(FIELDS[condition.field].levels):
-                box.setdefault(condition.field, condition.ranges)
-        boxes.append(box)
+        steady = [
+            c for c in rule.conditions if isinstance(c, In) and unstable.isdisjoint(FIELDS[c.field].levels)
+        ]
+        boxes.append(box_of(steady) or {})
     if not all(boxes):
         boxes = []
     return Reach(POOL.quantify(POOL.fold(OR, parts), unstable | VARIABLE_LEVELS, OR), tuple(boxes))
@@ -287,7 +274,11 @@ def sliced(rules: RuleSet, reach: Reach) -> RuleSet:
         return rules
     changed: list[Chain] = []
     for chain in rules.chains.values():
-        kept = tuple(filter(reach.meets, chain.rules))
+        found = chain_boxes(chain)
+        near = ((1 << len(chain.rules)) - 1) & ~found.known
+        for box in reach.boxes:
+            near |= found.overlapping(box)
+        kept = tuple(chain.rules[i] for i in positions(near))
         if len(kept) != len(chain.rules):
             changed.append(attrs.evolve(chain, rules=kept))
     return rules.replace(changed) if changed else rules
@@ -379,15 +370,15 @@ class Differ:
             return
         with POOL.lock:
             every = POOL.fold(OR, [p.node for *_, p in self.parts])
-            decided: tuple[list[Decision], list[Decision]] = ([], [])
-            for index, decisions in zip(self.indexes, decided, strict=True):
-                index.flow.journey(every, self.hook, decisions)
+            watches = Watch(), Watch()
+            for index, watch in zip(self.indexes, watches, strict=True):
+                index.flow.journey(every, self.hook, watch)
         for kind, was, now, packets in self.parts:
             with POOL.lock:
-                olds = list(_sides(packets.node, was, decided[0]))
+                olds = list(_sides(packets.node, was, watches[0].decisions))
             for before, part in olds:
                 with POOL.lock:
-                    news = list(_sides(part, now, decided[1]))
+                    news = list(_sides(part, now, watches[1].decisions))
                 for after, node in news:
                     yield Region(kind, self.hook, PacketSet(node), before, after)
 
@@ -472,11 +463,10 @@ _VERDICTS = {Verdict.ACCEPT: Outcome.ACCEPT, Verdict.DROP: Outcome.DROP, Verdict
 def _sides(packets: int, mask: Outcome, decisions: Iterable[Decision]) -> Iterator[tuple[Side, int]]:
     """Packets of one outcome mask, by the rule that decides them; disjoint parts whose union is the set."""
     rest = packets
-    for d in _in_order(mask, decisions):
+    for d, where in _in_order(mask, decisions):
         if not rest:
             return
-        touched = POOL.quantify(POOL.apply(OR, d.sure, d.maybe), VARIABLE_LEVELS, OR)
-        part = POOL.apply(AND, rest, touched)
+        part = POOL.apply(AND, rest, where)
         if part:
             rest = POOL.apply(LESS, rest, part)
             yield Side(mask, d.chain.name, d.rule, d.trail), part
@@ -484,12 +474,22 @@ def _sides(packets: int, mask: Outcome, decisions: Iterable[Decision]) -> Iterat
         yield Side(mask, decided=False), rest
 
 
-def _in_order(mask: Outcome, decisions: Iterable[Decision]) -> list[Decision]:
-    """The decisions that can be the reason for a mask: the one verdict, or first what is undecided."""
+def _in_order(mask: Outcome, decisions: Iterable[Decision]) -> Iterator[tuple[Decision, int]]:
+    """The decisions that can be the reason for a mask, and where.
+
+    For one verdict those that are certain, then, as the specification has it, the last that may be: the way on
+    which undecided rules do not apply. For several verdicts what is undecided comes first.
+    """
     found = [d for d in decisions if d.verdict is None or _VERDICTS[d.verdict] & mask]
     if mask in (Outcome.ACCEPT, Outcome.DROP, Outcome.REJECT):
-        return [d for d in found if d.verdict is not None]
-    return sorted(found, key=lambda d: not _doubtful(d))
+        found = [d for d in found if d.verdict is not None]
+        for d in found:
+            yield d, POOL.quantify(d.sure, VARIABLE_LEVELS, AND)
+        found.reverse()
+    else:
+        found.sort(key=lambda d: not _doubtful(d))
+    for d in found:
+        yield d, POOL.quantify(POOL.apply(OR, d.sure, d.maybe), VARIABLE_LEVELS, OR)
 
 
 def _doubtful(d: Decision) -> bool:
@@ -507,4 +507,5 @@ __all__ = [
     "sliced",
     "unaligned",
     "unstable_levels",
+    "written",
 ]

@@ -83,6 +83,14 @@ class Journey:
     leaving: tuple[Piece, ...]
 
 
+@attrs.define(slots=True)
+class Watch:
+    """What is noted on a journey: the decisions, and in `met` (None: not asked) id(rule) -> packets met."""
+
+    decisions: list[Decision] = attrs.Factory(list)
+    met: dict[int, int] | None = None
+
+
 @attrs.frozen(slots=True)
 class Decision:
     """What a rule, or a policy (`rule` None), does with part of the packets asked about.
@@ -244,11 +252,11 @@ class Flow:
         """
         return POOL.quantify(self.journey(packets, hook).outcomes, VARIABLE_LEVELS, UNION)
 
-    def journey(self, packets: int, hook: Point, decisions: list[Decision] | None = None) -> Journey:
+    def journey(self, packets: int, hook: Point, watch: Watch | None = None) -> Journey:
         """What becomes of a set of packets that routing would send to `hook` as they arrive.
 
-        What decides them is appended to `decisions`, in the order of the journey: rules and policies that
-        drop wherever they stand, and what the filter of the hook accepts.
+        `watch` is told what decides them, in the order of the journey: rules and policies that drop wherever
+        they stand, and what the filter of the hook accepts; and which packets may match which rule.
         """
         if self.rules.family is not None:
             mine = field_node(FIELDS["family"], ((self.rules.family, self.rules.family),))
@@ -270,10 +278,10 @@ class Flow:
         def met(point: Point, pieces: tuple[Piece, ...], last: Point) -> tuple[Piece, ...]:
             passage = self.at(point, pieces)
             blocked.extend(passage.blocked)
-            if decisions is not None:
-                decisions.extend(
+            if watch is not None:
+                watch.decisions.extend(
                     d
-                    for d in self.decisions(point, pieces)
+                    for d in self.decisions(point, pieces, watch.met)
                     if d.verdict is not Verdict.ACCEPT or is_filter(d.base, last)
                 )
             return passage.out
@@ -331,20 +339,23 @@ class Flow:
 
     # Which rules decide
 
-    def decisions(self, point: Point, pieces: Iterable[Piece]) -> list[Decision]:
+    def decisions(
+        self, point: Point, pieces: Iterable[Piece], met: dict[int, int] | None = None
+    ) -> list[Decision]:
         """The rules and policies of a hook point that decide pieces, chain by chain, rule by rule.
 
-        Terminal rules only (accept, drop, reject, unmodelled targets), each with what reaches it.
+        Terminal rules only (accept, drop, reject, unmodelled targets), each with what reaches it. In `met`
+        every rule's id() gets the packets that may match it, whatever it does with them.
         """
         found: list[Decision] = []
         current = tuple(pieces)
         for chain in self.rules.base_chains(point):
             asked, beside = self.asked(chain, current)
-            found += self._decided(chain, asked)
+            found += self._decided(chain, asked, met)
             current = merged((*self._through(chain, asked).out, *beside))
         return found
 
-    def _decided(self, base: Chain, pieces: tuple[Piece, ...]) -> list[Decision]:
+    def _decided(self, base: Chain, pieces: tuple[Piece, ...], met: dict[int, int] | None) -> list[Decision]:
         found: list[Decision] = []
         waiting: dict[str, list[Piece]] = {
             base.name: [attrs.evolve(p, change=_context(base, p.change)) for p in pieces]
@@ -353,7 +364,7 @@ class Flow:
         for name in reversed(call_order(self.rules, (base.name,))):
             live = merged(waiting.get(name, ()))
             if live:
-                self._walk(base, self.rules.chains[name], live, waiting, trails, found)
+                self._walk(base, self.rules.chains[name], live, waiting, trails, found, met)
         policy = base.policy
         if policy is not None and pieces:
             sure = maybe = FALSE
@@ -379,6 +390,7 @@ class Flow:
         waiting: dict[str, list[Piece]],
         trails: dict[str, tuple[Rule, ...]],
         found: list[Decision],
+        met: dict[int, int] | None,
     ) -> None:
         """The rules of one chain in order, on what reaches its head."""
         nat = self.functions.is_nat(chain.name)
@@ -387,9 +399,15 @@ class Flow:
             if not live:
                 return
             kind = rule.action.kind
-            if kind is ActionKind.CONTINUE and not rule.effects:
+            silent = kind is ActionKind.CONTINUE and not rule.effects
+            if silent and met is None:
                 continue
             sure_node, possible_node = compiler.rule_bounds(rule)
+            if met is not None:
+                here = [POOL.apply(AND, p.packets, p.change.preimage(POOL, possible_node, OR)) for p in live]
+                met[id(rule)] = POOL.fold(OR, [met.get(id(rule), FALSE), *here])
+                if silent:
+                    continue
             rest: list[Piece] = []
             hits: list[Piece] = []
             for piece in live:
@@ -463,4 +481,4 @@ def _overlap(parts: dict[Transformation, int]) -> int:
     return twice
 
 
-__all__ = ["Blocked", "Decision", "Flow", "Journey", "Passage", "Piece", "first_packets", "merged"]
+__all__ = ["Blocked", "Decision", "Flow", "Journey", "Passage", "Piece", "Watch", "first_packets", "merged"]

@@ -116,15 +116,15 @@ class Index:
         Accepting is said by the filter of the hook, dropping by whichever rule does it. Nothing asked,
         nothing decides.
         """
-        from netsim.index.flow import Decision
+        from netsim.index.flow import Watch
         from netsim.space.diagram import AND, LESS, OR
         from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet
 
         found: list[Deciding] = []
-        decisions: list[Decision] = []
+        watch = Watch()
         with POOL.lock, POOL.budget(self.limits.nodes):
-            self.flow.journey(packets.node, hook, decisions)
-            for d in decisions:
+            self.flow.journey(packets.node, hook, watch)
+            for d in watch.decisions:
                 sure = POOL.quantify(d.sure, VARIABLE_LEVELS, AND)
                 either = POOL.apply(OR, d.sure, d.maybe)
                 maybe = POOL.apply(LESS, POOL.quantify(either, VARIABLE_LEVELS, OR), sure)

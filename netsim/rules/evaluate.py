@@ -286,10 +286,13 @@ class Walk:
 
     def rule(self, packet: Packet, hook: Point) -> Ruling:
         """The ruling on one packet."""
-        values = packet.values()
+        return self.rule_values(packet.values(), packet.state, hook)
+
+    def rule_values(self, values: Values, state: State, hook: Point) -> Ruling:
+        """The same for a packet as `Packet.values` gives it, which is changed."""
         if self.rules.family is not None and values["family"] not in (None, self.rules.family):
             return Ruling(Outcome.ACCEPT, None, (), values, (), hook)
-        if packet.fragment:
+        if values["fragment"]:
             if self._tracks:
                 reason = Reason(None, "fragments are reassembled before any chain sees them")
                 return Ruling(ANY_OUTCOME, None, (), values, (reason,), hook)
@@ -299,7 +302,7 @@ class Walk:
         if hook is Point.OUTPUT:
             values["iif"], values["mac"] = ABSENT, NO_MAC
         values["state"] = int(State.INVALID)  # nobody has looked yet
-        root = _State(self._departures[hook], values, packet.state, values["oif"], hook)
+        root = _State(self._departures[hook], values, state, values["oif"], hook)
         first = self._run(root)
         if isinstance(first, _Leaf):
             return _ruling([first], ())
