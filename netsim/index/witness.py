@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from netsim.index.boxes import Box, Dimension, top
 from netsim.rules.effects import Values
-from netsim.rules.evaluate import Walk, _Fork, _Leaf, _State
+from netsim.rules.evaluate import Doubt, Walk, _Fork, _Leaf, _State
 from netsim.rules.model import Point, Rule
 from netsim.space.fields import (
     ABSENT,
@@ -105,19 +105,31 @@ def values_in(box: Box, family: Family | None, hook: Point, rng: random.Random |
 
 
 class Visits(Walk):
-    """The specification's walk, noting in `met` the id() of every rule that applies on some way."""
+    """The specification's walk, noting which rules apply on some way, by id().
+
+    `met` are those that apply for certain values of the unmodelled; `perhaps` also those behind a condition on a
+    field that a translation left open, where the walk goes both ways without asking whether both can be.
+    """
 
     met: set[int]
+    perhaps: set[int]
+    _open: bool
 
     def visit(self, values: Values, hook: Point) -> set[int]:
         """The rules that a packet meets."""
-        self.met = set()
+        self.met, self.perhaps, self._open = set(), set(), False
         self.rule_values(dict(values), State(values["state"] or 0), hook)
         return self.met
 
     def _fire(self, state: _State, rule: Rule, trail: tuple[Rule, ...]) -> _Leaf | _Fork | None:
-        self.met.add(id(rule))
+        self.perhaps.add(id(rule))
+        if not self._open:
+            self.met.add(id(rule))
         return super()._fire(state, rule, trail)
+
+    def _doubt(self, state: _State, rule: Rule, doubts: list[Doubt]) -> _Fork:
+        self._open = self._open or any(isinstance(doubt, str) for doubt in doubts)
+        return super()._doubt(state, rule, doubts)
 
 
 __all__ = ["Visits", "choose", "values_in"]
