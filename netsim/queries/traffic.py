@@ -86,7 +86,9 @@ class Traffic:
                 maps[level] = _copy(header, origin)
         for to, source in (("sport", "dport"), ("dport", "sport")):
             maps[FIELDS[to].level] = _copy(header, FIELDS[source].level)
-        change = Transformation.of({**dict(header.maps), **maps})
+        # the one who answers sends with a TTL of its own
+        kept = {level: by for level, by in header.maps if level not in FIELDS["ttl"].levels}
+        change = Transformation.of({**kept, **maps})
         if self.protocol == 6:
             change = change.then(bits("tcp_flags", 0, TcpFlag.SYN | TcpFlag.ACK))
         elif self.protocol in (1, 58):
