@@ -187,6 +187,9 @@ def reach(
     """
     if isinstance(src, PacketSet) or isinstance(dst, PacketSet):
         raise QuestionError.of("ends are names or prefixes; give packet sets as traffic", code="NS304")
+    low, high = source_ports
+    if not 0 <= low <= high <= 65535:
+        raise QuestionError.of(f"source ports {low}-{high} are not within 0-65535", code="NS311")
     sources, targets = network.instances(src), network.instances(dst)
     if traffic is None:
         service = network.services.get(dst)

@@ -184,6 +184,8 @@ def _icmp(text: str, name: str, rest: str) -> Traffic:
         "icmp4": (Family.IPV4,),
         "icmpv4": (Family.IPV4,),
     }.get(name, (Family.IPV6,))
+    if rest.partition("/")[0].isdecimal() and len(families) > 1:
+        families = families[:1]  # a number means a type of ICMP; ICMPv6 numbers its own (icmp6/128)
     opening = NOTHING
     answered = True
     last: int | None = None

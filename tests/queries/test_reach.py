@@ -472,3 +472,16 @@ def test_many_equal_cost_paths_end_in_unknown_and_not_in_a_hang() -> None:
     r = network.reach("client", "server", "tcp/80", limits=Limits(paths=3))
     assert r.status is Status.UNKNOWN
     assert [a.code for a in r.assumptions if "Limits.paths" in a.text] == ["budget"]
+
+
+def test_numbered_icmp_types_are_answered_like_named_ones() -> None:
+    r = ask(OPEN, "icmp/8")
+    assert r.status is Status.ALLOWED
+    assert [h.name for h in r.paths[0].hops] == ["client", "fw", "server", "fw", "client"]
+    stateless = "*filter\n:FORWARD DROP\n-A FORWARD -p icmp --icmp-type 8 -j ACCEPT\nCOMMIT\n"
+    assert [b.direction for b in ask(stateless, "icmp/8").blockers] == ["answer"]
+
+
+def test_source_ports_are_ports() -> None:
+    with pytest.raises(QuestionError, match="65535"):
+        netsim.Network.build(**site(OPEN)).reach("client", "server", "tcp/80", source_ports=(70000, 1))
