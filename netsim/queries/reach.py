@@ -77,12 +77,16 @@ class Blocker:
 
 @attrs.frozen(slots=True)
 class SourceShare:
-    """One source of the question and what becomes of its packets."""
+    """One source of the question and what becomes of its packets.
+
+    `cut_off` is the part of its addresses from which nothing comes through for certain.
+    """
 
     name: str
     status: Status
     weight: int
     sources: PacketSet
+    cut_off: Fraction = Fraction(0)
 
 
 @attrs.frozen(slots=True)
@@ -139,10 +143,10 @@ class Reachability(Displayed):
 
     @property
     def share_cut_off(self) -> Fraction:
-        """The part of the sources, by weight, that is cut off."""
+        """The part of the sources that is cut off: by weight among them, by addresses within each."""
         total = sum(s.weight for s in self.sources)
-        lost = sum(s.weight for s in self.sources if s.status is Status.BLOCKED)
-        return Fraction(lost, total) if total else Fraction(0)
+        lost = sum((s.weight * s.cut_off for s in self.sources), Fraction(0))
+        return lost / total if total else Fraction(0)
 
     def explain(self) -> Document:
         """Why: the verdict, the blockers with their lines, the witness, the paths, the assumptions."""
@@ -260,7 +264,8 @@ class _Question:
             allowed |= sets[0]
             blocked |= sets[1]
             split |= sets[2]
-            shares.append(SourceShare(source.name, _status(mine, *sets), source.weight, mine))
+            lost = _cut_off(mine, sets[1])
+            shares.append(SourceShare(source.name, _status(mine, *sets), source.weight, mine, lost))
         if not asked:
             raise QuestionError.of(
                 f"nothing is asked: no packet goes from {self.src!r} to {self.dst!r} like this",
@@ -270,7 +275,7 @@ class _Question:
         assumptions = self._assumptions()
         if self.strict and any(a.code not in DEFINED for a in assumptions):
             allowed = blocked = split = NOTHING
-            shares = [attrs.evolve(s, status=Status.UNKNOWN) for s in shares]
+            shares = [attrs.evolve(s, status=Status.UNKNOWN, cut_off=Fraction(0)) for s in shares]
         unknown = asked - allowed - blocked - split
         parts = {"blocked": blocked, "split": split, "unknown": unknown, "allowed": allowed}
         witnesses = {name: part.sample() for name, part in parts.items() if part}
@@ -523,20 +528,23 @@ def _status(asked: PacketSet, allowed: PacketSet, blocked: PacketSet, split: Pac
     return Status.UNKNOWN if unknown and not blocked and not split else Status.PARTIAL
 
 
+def _cut_off(asked: PacketSet, blocked: PacketSet) -> Fraction:
+    """The part of the source addresses from which everything is blocked."""
+    if asked == blocked or not blocked:
+        return Fraction(1 if blocked else 0)
+    total, left = asked.address_counts("src"), (asked - blocked).address_counts("src")
+    return 1 - Fraction(sum(left.values()), sum(total.values()))
+
+
 def _share(part: PacketSet, shares: list[SourceShare]) -> Fraction:
     """The part of the sources that a set touches: by addresses within a source, by weight among them."""
     found = Fraction(0)
     for share in shares:
-        touched = (part & share.sources).address_ranges("src")
-        total = share.sources.address_ranges("src")
-        values = [Fraction(_size(touched.get(family, ())), _size(ranges)) for family, ranges in total.items()]
+        touched, total = (part & share.sources).address_counts("src"), share.sources.address_counts("src")
+        values = [Fraction(touched.get(family, 0), count) for family, count in total.items()]
         found += share.weight * max(values, default=Fraction(0))
     weight = sum(s.weight for s in shares)
     return found / weight if weight else Fraction(0)
-
-
-def _size(ranges: tuple[tuple[int, int], ...]) -> int:
-    return sum(high - low + 1 for low, high in ranges)
 
 
 register("reach", reach)

@@ -485,3 +485,15 @@ def test_numbered_icmp_types_are_answered_like_named_ones() -> None:
 def test_source_ports_are_ports() -> None:
     with pytest.raises(QuestionError, match="65535"):
         netsim.Network.build(**site(OPEN)).reach("client", "server", "tcp/80", source_ports=(70000, 1))
+
+
+def test_a_part_of_a_subnet_that_is_cut_off_is_counted() -> None:
+    rules = accept(
+        "-A FORWARD -s 10.0.1.128/26 -j DROP\n-A FORWARD -s 10.0.1.192/26 -p tcp --sport 40000 -j DROP\n-A FORWARD -j ACCEPT\n"
+    )
+    network = netsim.Network.build(
+        **site(rules), subnets={"office": {"prefix": "10.0.1.128/25", "link": "a"}}
+    )
+    r = network.reach("office", "server", "tcp/80")
+    assert (r.cut_off, r.share_cut_off) == ((), Fraction(64, 127))
+    assert "cut off: 50.39% of the source addresses" in str(r)
