@@ -204,3 +204,8 @@ def test_output_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None
         assert done.returncode == 0, done.stderr
         if more:
             assert "é" in str(json.loads(done.stdout))
+
+
+def test_show_says_which_file_is_missing(tmp_path: Path) -> None:
+    code, _, errors = run("show", tmp_path / "gone.rules")
+    assert (code, errors) == (2, f"{tmp_path}/gone.rules: NS120 there is no such file or folder\n")
