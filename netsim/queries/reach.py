@@ -18,18 +18,20 @@ import attrs
 
 from netsim.display import Displayed, Document
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits, QuestionError
-from netsim.queries.trace import Hop, Stop, Tracer, Traveller
+from netsim.queries.trace import Hop, Steps, Stop, Tracer, Traveller
 from netsim.queries.traffic import EPHEMERAL, Traffic, TrafficLike, for_family, parse_traffic
 from netsim.rules.model import Rule
 from netsim.space.diagram import AND, FALSE, LESS, OR
-from netsim.space.fields import Family
+from netsim.space.fields import ADDRESS_FIELDS, Family, Range, merge_ranges
 from netsim.space.packet import Packet
-from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, address_set
+from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, address_set, condition_node
 from netsim.space.transform import IDENTITY
 from netsim.topology.model import Assumption
 from netsim.topology.network import Instance, Network, register
 
-DEFINED = frozenset({"source-ports", "answers"})
+Gateway = tuple[tuple[Family, int], ...]
+
+DEFINED = frozenset({"source-ports", "answers", "not-asked"})
 """Assumptions that belong to what is asked, not to what a site leaves out."""
 
 
@@ -48,7 +50,7 @@ class Blocker:
 
     `kind`: rule, policy, no-route, blackhole, unreachable, prohibit, rp-filter, martian-source,
     martian-destination, ip-forward, asymmetric-return, no-neighbour, no-gateway, no-link,
-    local-delivery, forwarding-loop or translation. `packets` are stopped for certain, `possibly` perhaps.
+    local-delivery, forwarding-loop, ttl-exceeded or translation. `packets` are stopped for certain, `possibly` perhaps.
     `direction` is opening or answer; `share` is the part of the sources that it touches.
     """
 
@@ -75,12 +77,16 @@ class Blocker:
 
 @attrs.frozen(slots=True)
 class SourceShare:
-    """One source of the question and what becomes of its packets."""
+    """One source of the question and what becomes of its packets.
+
+    `cut_off` is the part of its addresses from which nothing comes through for certain.
+    """
 
     name: str
     status: Status
     weight: int
     sources: PacketSet
+    cut_off: Fraction = Fraction(0)
 
 
 @attrs.frozen(slots=True)
@@ -137,10 +143,10 @@ class Reachability(Displayed):
 
     @property
     def share_cut_off(self) -> Fraction:
-        """The part of the sources, by weight, that is cut off."""
+        """The part of the sources that is cut off: by weight among them, by addresses within each."""
         total = sum(s.weight for s in self.sources)
-        lost = sum(s.weight for s in self.sources if s.status is Status.BLOCKED)
-        return Fraction(lost, total) if total else Fraction(0)
+        lost = sum((s.weight * s.cut_off for s in self.sources), Fraction(0))
+        return lost / total if total else Fraction(0)
 
     def explain(self) -> Document:
         """Why: the verdict, the blockers with their lines, the witness, the paths, the assumptions."""
@@ -185,6 +191,9 @@ def reach(
     """
     if isinstance(src, PacketSet) or isinstance(dst, PacketSet):
         raise QuestionError.of("ends are names or prefixes; give packet sets as traffic", code="NS304")
+    low, high = source_ports
+    if not 0 <= low <= high <= 65535:
+        raise QuestionError.of(f"source ports {low}-{high} are not within 0-65535", code="NS311")
     sources, targets = network.instances(src), network.instances(dst)
     if traffic is None:
         service = network.services.get(dst)
@@ -192,10 +201,17 @@ def reach(
             raise QuestionError.of(
                 f"which traffic to {dst[:60]!r}?", code="NS310", hint="write tcp/443, udp/53 or any"
             )
-        traffic = list(service.ports)
-    classes = parse_traffic(traffic, source_ports=source_ports)
+        try:
+            classes = parse_traffic(service.ports, source_ports=source_ports)
+        except QuestionError as error:
+            raise QuestionError(
+                attrs.evolve(d, source=service.source, message=f"service {dst[:60]}: {d.message}")
+                for d in error.diagnostics
+            ) from None
+    else:
+        classes = parse_traffic(traffic, source_ports=source_ports)
     with POOL.lock, POOL.budget(limits.nodes):
-        return _Question(network, src, dst, sources, targets, classes, any_instance, strict).answer()
+        return _Question(network, src, dst, sources, targets, classes, any_instance, strict, limits).answer()
 
 
 @attrs.define
@@ -223,7 +239,9 @@ class _Question:
         classes: tuple[Traffic, ...],
         any_instance: bool,
         strict: bool,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        self.limits = limits
         self.network = network
         self.src, self.dst = src, dst
         self.sources, self.targets, self.classes = sources, targets, classes
@@ -246,7 +264,8 @@ class _Question:
             allowed |= sets[0]
             blocked |= sets[1]
             split |= sets[2]
-            shares.append(SourceShare(source.name, _status(mine, *sets), source.weight, mine))
+            lost = _cut_off(mine, sets[1])
+            shares.append(SourceShare(source.name, _status(mine, *sets), source.weight, mine, lost))
         if not asked:
             raise QuestionError.of(
                 f"nothing is asked: no packet goes from {self.src!r} to {self.dst!r} like this",
@@ -256,7 +275,7 @@ class _Question:
         assumptions = self._assumptions()
         if self.strict and any(a.code not in DEFINED for a in assumptions):
             allowed = blocked = split = NOTHING
-            shares = [attrs.evolve(s, status=Status.UNKNOWN) for s in shares]
+            shares = [attrs.evolve(s, status=Status.UNKNOWN, cut_off=Fraction(0)) for s in shares]
         unknown = asked - allowed - blocked - split
         parts = {"blocked": blocked, "split": split, "unknown": unknown, "allowed": allowed}
         witnesses = {name: part.sample() for name, part in parts.items() if part}
@@ -275,7 +294,7 @@ class _Question:
                 base = for_family(traffic, family).opening & _ends("src", (source,), family)
                 results = []
                 for group in groups:
-                    others = tuple(t for t in group if t.name != source.name)
+                    others = tuple(t for t in group if t.name != source.name or self._wide(t))
                     wanted = base & _ends("dst", others, family)
                     if wanted:
                         results.append(
@@ -287,20 +306,26 @@ class _Question:
                 for wanted, *_ in results:
                     asked |= wanted
                 if self.any_instance and results:
-                    some_ok = NOTHING
-                    for _, ok, _, _ in results:
-                        some_ok |= ok.some("dst")
+                    # The best of the instances: allowed, else what is unknown, else split, else blocked.
+                    some_ok = some_open = some_part = NOTHING
                     for wanted, ok, no, part in results:
+                        some_ok |= ok.some("dst")
+                        some_open |= (wanted - ok - no - part).some("dst")
+                        some_part |= part.some("dst")
+                    for wanted, *_ in results:
                         allowed |= wanted & some_ok
-                        blocked |= no - some_ok
-                        split |= part - some_ok
-                        del ok
+                        split |= (wanted & some_part) - some_ok - some_open
+                        blocked |= wanted - some_ok - some_open - some_part
                 else:
                     for _, ok, no, part in results:
                         allowed |= ok
                         blocked |= no
                         split |= part
         return asked, (allowed, blocked, split)
+
+    def _wide(self, instance: Instance) -> bool:
+        """Whether an instance is many end systems, which may talk to one another."""
+        return not instance.host and instance.name not in self.network.devices
 
     def _trace(
         self,
@@ -333,7 +358,8 @@ class _Question:
         family: Family,
         asked: PacketSet,
     ) -> _Leaves:
-        tracer = Tracer(self.network, traffic, family, targets)
+        steps = Steps(self.limits.paths)
+        tracer = Tracer(self.network, traffic, family, targets, steps=steps)
         tracer.start(source, asked.node, IDENTITY)
         leaves = self._leaves(tracer)
         for arrived in tracer.arrived:
@@ -341,10 +367,12 @@ class _Question:
                 leaves.add(_arrived(arrived))
                 self._path(arrived.path, arrived.packets)
                 continue
-            answer = Tracer(self.network, traffic, family, (source,), answering=arrived.crossings)
+            answer = Tracer(
+                self.network, traffic, family, (source,), answering=arrived.crossings, steps=steps
+            )
             header = traffic.answer(arrived.change, family)
-            for target in self._answerers(arrived, targets):
-                answer.start(target, arrived.packets, header)
+            for target, part in self._answerers(arrived, targets, family):
+                answer.start(target, part, header)
             back = self._leaves(answer)
             for returned in answer.arrived:
                 leaf = _arrived(returned)
@@ -359,18 +387,38 @@ class _Question:
             leaves.add(back)
         return leaves
 
-    def _answerers(self, arrived: Traveller, targets: tuple[Instance, ...]) -> list[Instance]:
-        """Who answers: the hosts where the opening packet arrived, else whoever was asked about."""
+    def _answerers(
+        self, arrived: Traveller, targets: tuple[Instance, ...], family: Family
+    ) -> list[tuple[Instance, int]]:
+        """Who answers, and what: the device or the hosts that were addressed, else whoever was asked about.
+
+        Hosts with the same gateway answer alike, and together.
+        """
         last = arrived.path[-1]
-        if last.name in self.network.devices:
-            return [attrs.evolve(self.network.instances(last.name)[0])]
-        hosts = [h for h in self.network.hosts.values() if h.name in last.name.split(", ")]
-        found = [self.network.instances(h.name)[0] for h in hosts]
-        return (
-            found
-            or [t for t in targets if arrived.link in t.links]
-            or [Instance(arrived.link, (), 1, (arrived.link,), (), False)]
-        )
+        if last.iif and last.name in self.network.devices:
+            return [(self.network.instances(last.name)[0], arrived.packets)]
+        field = ADDRESS_FIELDS["dst", family]
+        alike: dict[Gateway, list[Instance]] = {}
+        everyone: list[Range] = []
+        for host in self.network.hosts.values():
+            if host.link == arrived.link:
+                alike.setdefault(host.gateway, []).append(self.network.instances(host.name)[0])
+        found: list[tuple[Instance, int]] = []
+        for hosts in alike.values():
+            ranges = [r for h in hosts for f, rs in h.addresses if f is family for r in rs]
+            everyone += ranges
+            part = self._sent_to(arrived, condition_node(field, merge_ranges(ranges)))
+            if part:
+                name = ", ".join(h.name for h in hosts if h.name in last.name.split(", "))
+                found.append((attrs.evolve(hosts[0], name=name or hosts[0].name), part))
+        rest = self._sent_to(arrived, POOL.negate(condition_node(field, merge_ranges(everyone))))
+        if rest:
+            others = (t for t in targets if arrived.link in t.links and self._wide(t))
+            found.append((next(others, Instance(arrived.link, (), 1, (arrived.link,), (), False)), rest))
+        return found
+
+    def _sent_to(self, arrived: Traveller, destinations: int) -> int:
+        return POOL.apply(AND, arrived.packets, arrived.change.preimage(POOL, destinations, OR))
 
     def _leaves(self, tracer: Tracer) -> _Leaves:
         self.stops += tracer.stops
@@ -434,11 +482,16 @@ class _Question:
         if any(t.answered for t in self.classes):
             found.append(Assumption("answers", "the answer takes its own routes and must come through too"))
         crossed = {h.name for path in self.paths for h in path} | {s.device for s in self.stops}
+        crossed |= {h.name for s in self.stops for h in s.path}
         for assumption in self.network.assumptions:
-            if any(
-                assumption.text.startswith(f"{name} ") or f"{name}:" in assumption.text for name in crossed
-            ):
+            if any(assumption.text.startswith((f"{name} ", f"{name}:")) for name in crossed):
                 found.append(assumption)
+        for text, instances in {self.src: self.sources, self.dst: self.targets}.items():
+            if self.network.partly(text, instances):
+                words = (
+                    f"{text} stands for those of its addresses that an end system or a device here can have"
+                )
+                found.append(Assumption("not-asked", words))
         found += [Assumption("gateway", text) for text in self.assumed]
         if self.over_budget:
             found.append(Assumption("budget", self.over_budget))
@@ -475,18 +528,23 @@ def _status(asked: PacketSet, allowed: PacketSet, blocked: PacketSet, split: Pac
     return Status.UNKNOWN if unknown and not blocked and not split else Status.PARTIAL
 
 
+def _cut_off(asked: PacketSet, blocked: PacketSet) -> Fraction:
+    """The part of the source addresses from which everything is blocked."""
+    if asked == blocked or not blocked:
+        return Fraction(1 if blocked else 0)
+    total, left = asked.address_counts("src"), (asked - blocked).address_counts("src")
+    return 1 - Fraction(sum(left.values()), sum(total.values()))
+
+
 def _share(part: PacketSet, shares: list[SourceShare]) -> Fraction:
-    """The part of the sources, by weight, that a set touches; by addresses where there is one source."""
-    if len(shares) == 1:
-        touched, total = part.address_ranges("src"), shares[0].sources.address_ranges("src")
-        values = [Fraction(_size(touched.get(family, ())), _size(ranges)) for family, ranges in total.items()]
-        return max(values, default=Fraction(0))
+    """The part of the sources that a set touches: by addresses within a source, by weight among them."""
+    found = Fraction(0)
+    for share in shares:
+        touched, total = (part & share.sources).address_counts("src"), share.sources.address_counts("src")
+        values = [Fraction(touched.get(family, 0), count) for family, count in total.items()]
+        found += share.weight * max(values, default=Fraction(0))
     weight = sum(s.weight for s in shares)
-    return Fraction(sum(s.weight for s in shares if part & s.sources), weight) if weight else Fraction(0)
-
-
-def _size(ranges: tuple[tuple[int, int], ...]) -> int:
-    return sum(high - low + 1 for low, high in ranges)
+    return found / weight if weight else Fraction(0)
 
 
 register("reach", reach)

@@ -3,7 +3,8 @@
 Nodes carry `kind`: device, host, subnet, service or link. A device's node has `device` (the frozen value),
 a host's `host`, a subnet's `subnet`, a service's `service`. Edges run both ways between a device and the links
 of its interfaces (`interface`: the frozen value), between hosts or subnets and their link, and from a
-service to its hosts (`weight`). The graph has `name` and `internet` (a tuple of links).
+service to its hosts (`weight`). The graph has `name`, `internet` (a tuple of links)
+and `assumptions` (what the site does not say).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def to_graph(network: Network) -> Any:
     """A frozen `networkx.MultiDiGraph`; a link's node is named `link:NAME`."""
     import networkx
 
-    graph: Any = networkx.MultiDiGraph(name=network.name, internet=network.internet)
+    graph: Any = networkx.MultiDiGraph(
+        name=network.name, internet=network.internet, assumptions=network.assumptions
+    )
 
     def link(name: str) -> str:
         node = f"link:{name}"
@@ -71,10 +74,15 @@ def from_graph(graph: Any) -> Network:
             values[kind][str(node)] = value
         else:
             plain[kind][str(node)] = {k: v for k, v in data.items() if k != "kind"}
-    internet = tuple(graph.graph.get("internet", ()))
+    given = graph.graph.get("internet", ())
+    internet = (given,) if isinstance(given, str) else tuple(given)
     name = graph.graph.get("name", "")
     if not any(plain.values()):
-        return Network(values["device"], values["host"], values["service"], values["subnet"], internet, name)
+        assumptions = tuple(graph.graph.get("assumptions", ()))
+        return Network(
+            values["device"], values["host"], values["service"], values["subnet"], internet, name,
+            assumptions=assumptions,
+        )  # fmt: skip
     site: dict[str, Any] = {f"{kind}s": found for kind, found in plain.items() if found}
     site["name"] = name
     if internet:

@@ -118,8 +118,8 @@ class Network(Displayed):
         """What routing refuses on each interface of each device, by name: martians and reverse paths."""
         found: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {}
         for name, device in self.devices.items():
-            bad = martians(device)
             for interface in device.interfaces:
+                bad = martians(device, interface.vrf)
                 mode, good = reverse_path(device, interface.name, self.forwards[name])
                 extra = ((f"rp-filter {mode}", POOL.negate(good)),) if mode else ()
                 found[name, interface.name] = (*bad, *extra)
@@ -157,7 +157,9 @@ class Network(Displayed):
             return (self._host(self.hosts[name]),)
         if name in self.subnets:
             subnet = self.subnets[name]
-            return (Instance(name, _addresses(subnet.prefixes, whole=True), 1, (subnet.link,), (), False),)
+            whole = _addresses(subnet.prefixes, whole=True)
+            ends = _less(whole, self._taken(subnet.link))
+            return (Instance(name, ends or whole, 1, (subnet.link,), (), False),)
         if name in self.devices:
             device = self.devices[name]
             prefixes = [p for i in device.interfaces for p in i.addresses]
@@ -195,32 +197,48 @@ class Network(Displayed):
             hint = near_misses(text, self.names()) or "a name of the site, an address or a prefix is expected"
             raise QuestionError.of(f"nothing is called {text[:60]!r}", code="NS301", hint=hint) from None
         result: list[Instance] = []
-        covered: dict[Family, list[Range]] = {}
+        wanted: Addresses = tuple(found.items())
+        outside = wanted
         for link, prefixes in self._link_prefixes().items():
-            addresses = []
-            for family, wanted in found.items():
-                here = merge_ranges([(p.first, p.last) for p in prefixes if p.family is family])
-                top = (1 << family.bits) - 1
-                both = complement_ranges(
-                    merge_ranges([*complement_ranges(wanted, top), *complement_ranges(here, top)]), top
-                )
-                if both:
-                    addresses.append((family, both))
-                    covered.setdefault(family, []).extend(both)
-            if addresses:
-                result.append(Instance(f"{text} on {link}", tuple(addresses), 1, (link,), (), False))
-        left = []
-        for family, wanted in found.items():
-            top = (1 << family.bits) - 1
-            rest = merge_ranges([*complement_ranges(wanted, top), *covered.get(family, [])])
-            outside = complement_ranges(rest, top)
-            if outside:
-                left.append((family, outside))
-        if left and self.internet:
-            result.append(Instance(f"{text} outside", tuple(left), 1, self.internet, (), False))
+            here = _addresses(prefixes, whole=True)
+            ends = _less(_common(wanted, here), self._taken(link))
+            outside = _less(outside, here)
+            if ends:
+                result.append(Instance(f"{text} on {link}", ends, _count(ends), (link,), (), False))
+        for device in self.devices:
+            (all_of_it,) = self.instances(device)
+            own = _common(wanted, all_of_it.addresses)
+            outside = _less(outside, own)
+            if own:
+                result.append(attrs.evolve(all_of_it, addresses=own, weight=_count(own)))
+        if outside and self.internet:
+            result.append(Instance(f"{text} outside", outside, _count(outside), self.internet, (), False))
         if not result:
             raise QuestionError.of(f"{text[:60]} is on no link of this site", code="NS302")
         return tuple(result)
+
+    def partly(self, text: str, instances: Iterable[Instance]) -> bool:
+        """Whether a prefix or subnet holds addresses that `instances`, what it stands for, do not."""
+        subnet = self.subnets.get(text)
+        if subnet is None and text in (*self.names(), "internet"):
+            return False
+        wanted = (
+            tuple(address_ranges(text).items()) if subnet is None else _addresses(subnet.prefixes, whole=True)
+        )
+        for instance in instances:
+            wanted = _less(wanted, instance.addresses)
+        return bool(wanted)
+
+    def _taken(self, link: str) -> Addresses:
+        """The addresses that no end system on a link has: the devices' own and the broadcasts."""
+        found: dict[Family, list[Range]] = {}
+        for device in self.devices.values():
+            for interface in device.interfaces:
+                for p in interface.addresses:
+                    found.setdefault(p.family, []).append((p.address, p.address))
+                    if interface.link == link and p.family is Family.IPV4 and p.length < 31:
+                        found[p.family].append((p.last, p.last))
+        return tuple((family, merge_ranges(ranges)) for family, ranges in found.items())
 
     def _link_prefixes(self) -> dict[str, list[Prefix]]:
         found: dict[str, list[Prefix]] = {}
@@ -319,6 +337,26 @@ def _addresses(prefixes: Iterable[Prefix], *, whole: bool = False) -> Addresses:
     for p in prefixes:
         found.setdefault(p.family, []).append((p.first, p.last) if whole else (p.address, p.address))
     return tuple((family, merge_ranges(rs)) for family, rs in sorted(found.items()))
+
+
+def _less(some: Addresses, others: Addresses) -> Addresses:
+    """Addresses without others; families of which nothing is left vanish."""
+    away = dict(others)
+    found = []
+    for family, ranges in some:
+        top = (1 << family.bits) - 1
+        rest = merge_ranges([*complement_ranges(ranges, top), *away.get(family, ())])
+        if left := complement_ranges(rest, top):
+            found.append((family, left))
+    return tuple(found)
+
+
+def _common(some: Addresses, others: Addresses) -> Addresses:
+    return _less(some, _less(some, others))
+
+
+def _count(addresses: Addresses) -> int:
+    return sum(high - low + 1 for _, ranges in addresses for low, high in ranges)
 
 
 _QUERIES: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,21 @@ def test_hostile_text_is_made_visible(tmp_path: Path) -> None:
     assert "\u202e" not in out
     assert "\\x1b" in out
     assert "<b>" not in netsim.parse(rules)._repr_html_()
+
+
+def test_output_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    rules = tmp_path / "r.rules"
+    rules.write_text('*filter\n:FORWARD DROP\n-A FORWARD -m string --string "é" --algo bm -j DROP\nCOMMIT\n')
+    for more in ((), ("--json",)):
+        done = subprocess.run(
+            [sys.executable, "-m", "netsim", "show", str(rules), *more],
+            capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        if more:
+            assert "é" in str(json.loads(done.stdout))
+
+
+def test_show_says_which_file_is_missing(tmp_path: Path) -> None:
+    code, _, errors = run("show", tmp_path / "gone.rules")
+    assert (code, errors) == (2, f"{tmp_path}/gone.rules: NS120 there is no such file or folder\n")
