@@ -26,6 +26,12 @@ class Wrong(Exception):
         self.hint = hint
 
 
+class Quoted(str):
+    """A word that was written in quotes: never an option in the place of a value."""
+
+    __slots__ = ()
+
+
 @attrs.define(slots=True)
 class Report:
     """The diagnostics of one text. Past `limits.diagnostics` mistakes reading stops."""
@@ -155,5 +161,6 @@ def _scan(line: str) -> list[tuple[str, int, int]]:
             position += 1
         if quoted:
             raise Wrong(len(found), "a quote is not closed", code="NS101")
-        found.append(("".join(parts), start, position))
+        text = "".join(parts)
+        found.append((Quoted(text) if line[start] == '"' else text, start, position))
     return found

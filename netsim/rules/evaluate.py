@@ -43,7 +43,9 @@ from netsim.rules.model import (
     Chain,
     Condition,
     Deferred,
+    Effect,
     In,
+    Nat,
     NatKind,
     Outcome,
     Point,
@@ -221,6 +223,7 @@ class _State:
     done: frozenset[NatKind] = frozenset()
     forced: bool = False
     expired: bool = False
+    redirected: bool = False
 
     def copy(self, **changes: Any) -> _State:
         return attrs.evolve(self, **{"values": dict(self.values), **changes})
@@ -229,7 +232,7 @@ class _State:
         """What the rest of the journey depends on."""
         frames = tuple((id(chain), at) for chain, at, _ in self.frames)
         values = tuple(self.values.items())
-        rest = (self.hook, self.oif, self.done, self.forced, id(self.base))
+        rest = (self.hook, self.oif, self.done, self.forced, self.redirected, id(self.base))
         return (len(self.agenda), frames, values, self.known, rest)
 
 
@@ -283,6 +286,9 @@ class Walk:
         self._departures = {hook: departure(rules, hook) for hook in hooks}
         self._arrivals = {hook: arrival(rules, hook) for hook in hooks}
         self._single = _single_texts(rules)
+        self._deferred = frozenset(
+            c.text for r in rules.rules() for c in flat(r.conditions) if isinstance(c, Deferred)
+        )
 
     def rule(self, packet: Packet, hook: Point) -> Ruling:
         """The ruling on one packet."""
@@ -384,7 +390,10 @@ class Walk:
 
     def _route(self, state: _State) -> _Fork | None:
         """Routing: a new destination may move the packet between input and forward."""
-        if NatKind.DESTINATION in state.done and self.addresses.known:
+        if state.redirected:
+            self._moved(state, True)
+            state.agenda = state.agenda[1:]
+        elif NatKind.DESTINATION in state.done and self.addresses.known:
             family = state.values["family"]
             name = ADDRESS_FIELDS["dst", Family(family or 0)]
             local = self.addresses.local(family, state.values.get(name))
@@ -461,6 +470,9 @@ class Walk:
             ways = changed(rule.effects, state.values, point, state.base.hook.nat)
             if state.base.hook.nat and any(w.translates for w in ways):
                 state.done = state.done | {nat_kind(point)}
+                state.redirected = any(redirects(effect) for effect in rule.effects)
+                # what context decides may be about the translated address: it is asked anew
+                state.known = tuple((t, answer) for t, answer in state.known if t not in self._deferred)
             if len(ways) > 1:
                 reason = Reason(rule, ways[0].doubt or "the translation", ways[0].hint)
                 results: list[_State | _Leaf] = []
@@ -528,6 +540,11 @@ def nat_kind(point: Point) -> NatKind:
     """Which end of the packet is translated at a hook point."""
     early = point in (Point.PREROUTING, Point.OUTPUT)
     return NatKind.DESTINATION if early else NatKind.SOURCE
+
+
+def redirects(effect: Effect) -> bool:
+    """Whether a translation sends the packet to the device, at an address that is not known yet."""
+    return isinstance(effect, Nat) and bool(effect.deferred) and effect.kind is NatKind.DESTINATION
 
 
 def _pure(doubt: Unmodelled | Deferred) -> bool:
