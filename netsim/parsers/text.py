@@ -6,6 +6,7 @@ once when the text is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,13 +114,16 @@ def lines(text: str, file: str, limits: Limits) -> Iterator[tuple[int, str]]:
         yield number, line
 
 
+_WORDS = re.compile(r"[^ \t]+")
+
+
 def words(line: str) -> list[str]:
     r"""A line's words as iptables-restore reads them: blanks separate, double quotes group, `\\` escapes.
 
     Raises `Wrong` where a quote is not closed.
     """
     if '"' not in line:
-        return line.split()
+        return _WORDS.findall(line)
     return [word for word, _, _ in _scan(line)]
 
 

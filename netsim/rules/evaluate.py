@@ -267,6 +267,18 @@ def evaluate(
     return Walk(rules, addresses, find, limits).rule(packet, hook)
 
 
+class TooManyWays(BudgetExceeded):
+    """The undecided conditions make too many ways; `reasons` are those of the way that was being gone.
+
+    `step` decides at the end of the first way.
+    """
+
+    def __init__(self, states: int, reasons: tuple[Reason, ...], step: Step | None) -> None:
+        super().__init__(f"more than {states} ways through undecided conditions")
+        self.reasons = reasons
+        self.step = step
+
+
 class Walk:
     """The machine: everything that stays the same from packet to packet."""
 
@@ -338,7 +350,8 @@ class Walk:
                     gone.append(outcomes[way])
                     continue
                 if len(outcomes) >= self.limits.states:
-                    raise BudgetExceeded(f"more than {self.limits.states} ways through undecided conditions")
+                    asked = dict.fromkeys(reason for _, fork, _ in tasks for reason in fork.reasons)
+                    raise TooManyWays(self.limits.states, tuple(asked), _ruling(leaves[:1], ()).step)
                 result = self._run(result)
                 if isinstance(result, _Fork):
                     tasks.append((way, result, []))

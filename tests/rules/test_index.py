@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 
 import netsim
@@ -99,3 +100,22 @@ def test_a_packet_for_the_device_that_is_translated_away_may_leave_anywhere() ->
     assert rules.decide(packet, hook="input").verdict is Verdict.UNKNOWN
     assert rules.permitted_at("input", possibly=True) & packet_set(packet)
     assert not rules.permitted_at("input") & packet_set(packet)
+
+
+@pytest.mark.parametrize(
+    ("policy", "last", "possible"), [("DROP", "ACCEPT", 2), ("ACCEPT", "ACCEPT", 1), ("DROP", "DROP", 1)]
+)
+def test_thirty_levels_of_two_undecided_jumps(policy: str, last: str, possible: int) -> None:
+    lines = ["*filter", f":FORWARD {policy}", *(f":c{i} - [0:0]" for i in range(30)), "-A FORWARD -j c0"]
+    for i in range(29):
+        lines += [f"-A c{i} -p udp -j c{i + 1}", f"-A c{i} -m limit --limit 1/s -j c{i + 1}"]
+    lines += [f"-A c29 -m owner --uid-owner 3 -j {last}", "COMMIT", ""]
+    rules = netsim.parse("\n".join(lines))
+    packet = Packet(src="10.0.0.1", dst="10.0.9.9", protocol="udp", sport=1, dport=2, ttl=9, iif="a", oif="b")
+    decision = rules.decide(packet)
+    assert len(decision.possible) == possible
+    if possible > 1:
+        assert decision.because
+        assert all(reason.rule is not None for reason in decision.because)
+    else:
+        assert decision.row()["decided_by"] is not None

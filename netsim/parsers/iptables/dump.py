@@ -213,7 +213,7 @@ class DumpReader:
         found = words(line)
         counters = None
         shift = 0
-        if found[0][0] == "[":
+        if found[0].startswith("["):
             match = _COUNTERS.match(found[0])
             if match is None:
                 raise Wrong(0, f"[packets:bytes] is expected, not {found[0][:40]!r}")
