@@ -315,3 +315,12 @@ def test_mutated_dumps_parse_or_are_refused(data: st.DataObject) -> None:
     else:
         for rule in rules.rules():
             assert rule.action.kind in ActionKind
+
+
+def test_a_port_to_translate_to_does_nothing_to_icmp() -> None:
+    text = "*nat\n-A PREROUTING -p icmp -j DNAT --to-destination 10.0.0.9:80\nCOMMIT\n"
+    packet = netsim.Packet(src="1.1.1.1", dst="2.2.2.2", protocol="icmp", icmp_type=8, icmp_code=0)
+    after = netsim.parse(text).decide(packet).row()["after"]
+    assert (after["dst"], after["dport"]) == ("10.0.0.9", None)
+    with pytest.raises(InputError, match="needs -p"):
+        parse("*nat\n-A PREROUTING -p udplite -j DNAT --to-destination 10.0.0.9:80\nCOMMIT\n")

@@ -206,7 +206,7 @@ def _one_choice(addresses: Range) -> bool:
     return low >> 64 == high >> 64 or (low & half == 0 and high & half == half)
 
 
-_PORTED = (1, 6, 17, 33, 58, 132)
+_PORTED = (1, 6, 17, 33, 132)
 """The protocols of which iptables takes a port to translate to; ICMP's packets have none."""
 
 
