@@ -66,7 +66,10 @@ def run(app: Callable[..., Any]) -> NoReturn:
 def emit(value: Any) -> None:
     """One JSON value on a line; escaped throughout where the output is not UTF-8."""
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    sys.stdout.write(json.dumps(value, ensure_ascii=plain, separators=(",", ":")) + "\n")
+    text = json.dumps(value, ensure_ascii=plain, separators=(",", ":"))
+    if not text.isascii():  # a lone surrogate has no UTF-8
+        text = "".join(f"\\u{ord(c):04x}" if 0xD800 <= ord(c) <= 0xDFFF else c for c in text)
+    sys.stdout.write(text + "\n")
 
 
 def show(result: Any) -> None:

@@ -20,6 +20,7 @@ from netsim.rules.model import (
     Adjust,
     AnyOf,
     Bits,
+    ChangeSet,
     Condition,
     Deferred,
     Effect,
@@ -31,6 +32,7 @@ from netsim.rules.model import (
     RuleSet,
     SetBits,
     SetField,
+    Track,
     Unmodelled,
     Untrack,
     flat,
@@ -39,6 +41,7 @@ from netsim.rules.model import Pool as NatPool
 from netsim.space import transform
 from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, LevelMap
 from netsim.space.fields import (
+    ABSENT,
     ADDRESS_FIELDS,
     FIELDS,
     PORT_PROTOCOLS,
@@ -117,7 +120,13 @@ class Compiler:
         positions = numbered(texts) if variables is None else variables
         levels = FIELDS["variables"].levels
         self.variables = {text: levels[positions[text]] for text in texts if text in positions}
-        self.context: Hashable = (rules.backend == "nft", tuple(sorted(self.variables.items())))
+        asked = {c.text for r in rules.rules() for c in flat(r.conditions) if isinstance(c, Deferred)}
+        self._deferred = tuple(level for text, level in self.variables.items() if text in asked)
+        self.context: Hashable = (
+            rules.backend == "nft",
+            tuple(sorted(self.variables.items())),
+            self._deferred,
+        )
         if self.context not in _KNOWN and len(_KNOWN) >= _CONTEXTS:
             _KNOWN.clear()
         self._bounds = _KNOWN.setdefault(self.context, {})
@@ -225,10 +234,19 @@ class Compiler:
                 return [(TRUE, transform.table(field, table))]
             case Untrack():
                 return [(TRUE, transform.constant("state", int(State.UNTRACKED)))]
+            case Track() | ChangeSet():
+                return [(TRUE, IDENTITY)]
             case Netmap():
-                return self._netmap(effect, rule)
+                return self._asked_anew(self._netmap(effect, rule))
             case Nat():
-                return self._nat(effect)
+                return self._asked_anew(self._nat(effect))
+
+    def _asked_anew(self, ways: list[Alternative]) -> list[Alternative]:
+        """What context decides may be about the translated address: another answer is possible behind it."""
+        if not self._deferred:
+            return ways
+        change = Transformation.of({level: Choice(((0, 1),)) for level in self._deferred})
+        return [(where, None if first is None else first.then(change)) for where, first in ways]
 
     def _netmap(self, effect: Netmap, rule: Rule) -> list[Alternative]:
         side = "src" if effect.kind is NatKind.SOURCE else "dst"
@@ -239,19 +257,22 @@ class Compiler:
         )
         change = transform.network(field, effect.network, effect.prefix, ranges)
         if change is None:
-            return open_choice((field,))
+            return [
+                (where, t and t.then(_noted(effect.kind, different=None)))
+                for where, t in open_choice((field,))
+            ]
         # Where the address is in the target network already, nothing changes.
         host = (1 << (effect.family.bits - effect.prefix)) - 1
         same = condition_node(field, ((effect.network, effect.network | host),))
-        bit = CtStatus.SNAT if effect.kind is NatKind.SOURCE else CtStatus.DNAT
-        noted = transform.bits("ct_status", ~bit & 0x3F, bit)
-        return [(POOL.negate(same), change.then(noted)), (same, change)]
+        return [(POOL.negate(same), change.then(_noted(effect.kind, different=True))), (same, change)]
 
     def _nat(self, nat: Nat) -> list[Alternative]:
         side = "src" if nat.kind is NatKind.SOURCE else "dst"
         field, port = ADDRESS_FIELDS[side, nat.family], side[0] + "port"
         if nat.deferred:
-            ways = open_choice((field,))
+            ways = [
+                (where, t and t.then(_noted(nat.kind, different=None))) for where, t in open_choice((field,))
+            ]
             if nat.pools and nat.pools[0].ports:
                 change = transform.choice(port, (nat.pools[0].ports,))
                 assert change is not None
@@ -262,10 +283,11 @@ class Compiler:
         rest = TRUE
         for pool in nat.pools:
             where = rest
-            if pool.interface:
-                value = interface_value(pool.interface)
+            if pool.own or pool.interface:
+                value = ABSENT if pool.own else interface_value(pool.interface)
                 where = POOL.apply(AND, rest, condition_node(interface, ((value, value),)))
-            rest = POOL.apply(LESS, rest, where)
+            if not pool.more:
+                rest = POOL.apply(LESS, rest, where)
             if pool.missing:
                 ways.append((where, None))
             elif where:
@@ -281,15 +303,18 @@ class Compiler:
             ways = _split(ways, port, pool.ports, keep=not pool.random)
         elif pool.random:
             ways = _split(ways, port, (0, 65535), keep=False)
-        bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
-        status = FIELDS["ct_status"]
-        level = status.levels[status.width - bit.bit_length()]
-        noted = {
-            True: transform.bits("ct_status", ~bit & 0x3F, bit),
-            False: IDENTITY,
-            None: Transformation.of({level: Choice(((0, 1),))}),
-        }
-        return [(node, change.then(noted[different])) for node, change, different in ways]
+        return [(node, change.then(_noted(kind, different=different))) for node, change, different in ways]
+
+
+def _noted(kind: NatKind, *, different: bool | None) -> Transformation:
+    """Connection tracking notes a translation that changed something (None: that is open)."""
+    bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
+    if different:
+        return transform.bits("ct_status", ~bit & 0x3F, bit)
+    if different is False:
+        return IDENTITY
+    status = FIELDS["ct_status"]
+    return Transformation.of({status.levels[status.width - bit.bit_length()]: Choice(((0, 1),))})
 
 
 _Move = tuple[int, Transformation, bool | None]

@@ -35,6 +35,7 @@ from netsim.index.index import Index
 from netsim.rules.journey import uses_tracking
 from netsim.rules.model import (
     ActionKind,
+    Adjust,
     Chain,
     Hook,
     In,
@@ -45,6 +46,8 @@ from netsim.rules.model import (
     Point,
     Rule,
     RuleSet,
+    SetBits,
+    SetField,
     Untrack,
     Verdict,
 )
@@ -160,8 +163,10 @@ def written(rule: Rule) -> set[str]:
         if isinstance(effect, Nat | Netmap):
             side = "src" if effect.kind is NatKind.SOURCE else "dst"
             names |= {ADDRESS_FIELDS[side, effect.family], f"{side[0]}port", "ct_status", "oif"}
-        else:
-            names.add("state" if isinstance(effect, Untrack) else effect.field)
+        elif isinstance(effect, Untrack):
+            names.add("state")
+        elif isinstance(effect, SetBits | SetField | Adjust):
+            names.add(effect.field)
     return names
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from netsim.index.function import Functions, call_order
-from netsim.rules.evaluate import LOOPBACK, nat_kind
+from netsim.rules.evaluate import LOOPBACK, nat_kind, redirects
 from netsim.rules.journey import Addresses, is_filter, uses_tracking
 from netsim.rules.model import (
     CONNTRACK_PRIORITY,
@@ -26,7 +26,7 @@ from netsim.rules.model import (
     RuleSet,
     Verdict,
 )
-from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Const
+from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Choice, Const
 from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, NO_MAC, Family, State
 from netsim.space.packets import (
     POOL,
@@ -109,6 +109,8 @@ class Decision:
 
 
 _SEES_NO_OIF = constant("oif", ABSENT)
+_OIF = FIELDS["oif"].level
+_LEAVES_SOMEWHERE = Transformation.of({_OIF: Choice(((ABSENT + 1, FIELDS["oif"].maximum),))})
 _SEES_NO_ENTRY = constant("state", int(State.INVALID))
 _STATE = FIELDS["state"].level
 _ENDS = {
@@ -174,6 +176,12 @@ def _translates(change: Transformation, kind: NatKind) -> bool:
     return any(level in levels for level, _ in change.maps)
 
 
+def _opens_destination(change: Transformation) -> bool:
+    """Whether a translation has left the destination open."""
+    levels = {FIELDS[ADDRESS_FIELDS["dst", f]].levels[0] for f in Family}
+    return any(k in levels and by == Choice(((0, POOL.maxima[k]),)) for k, by in change.maps)
+
+
 class Flow:
     """Asks the chains of one rule set about sets of packets."""
 
@@ -182,6 +190,7 @@ class Flow:
         self.functions = functions
         self.addresses = addresses
         self._tracks = uses_tracking(rules)
+        self._redirects = any(redirects(effect) for rule in rules.rules() for effect in rule.effects)
 
     def at(self, point: Point, pieces: Iterable[Piece]) -> Passage:
         """What the base chains of one hook point do with pieces, one chain after the other."""
@@ -310,12 +319,17 @@ class Flow:
         """Pieces by the hook to which routing sends them, after destination NAT."""
         result: dict[Point, list[Piece]] = {hook: []}
         for piece in pieces:
-            if NatKind.DESTINATION not in piece.done or not self.addresses.known:
+            opened = self._redirects and _opens_destination(piece.change)
+            if NatKind.DESTINATION not in piece.done or not (self.addresses.known or opened):
                 result[hook].append(piece)
                 continue
-            own = self.own_addresses("dst")
-            here = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, own, OR))
-            there = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, POOL.negate(own), OR))
+            here = there = (
+                piece.packets
+            )  # redirected to an address that is not known yet, or changed otherwise
+            if not opened:
+                own = self.own_addresses("dst")
+                here = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, own, OR))
+                there = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, POOL.negate(own), OR))
             both = POOL.apply(AND, here, there)
             for part, local in ((here, True), (there, False)):
                 for node, sure in (
@@ -327,6 +341,12 @@ class Flow:
                         change = change.then(constant("oif", LOOPBACK)) if local else change
                     else:
                         point = Point.INPUT if local else Point.FORWARD
+                    if point is Point.FORWARD and hook is Point.INPUT:
+                        # one that had no way out gets one, and nobody says which
+                        nowhere = POOL.apply(AND, node, condition_node("oif", ((ABSENT, ABSENT),)))
+                        node = POOL.apply(LESS, node, nowhere)
+                        somewhere = change.then(_LEAVES_SOMEWHERE)
+                        result.setdefault(point, []).append(Piece(nowhere, somewhere, sure, piece.done))
                     result.setdefault(point, []).append(
                         attrs.evolve(piece, packets=node, change=change, sure=sure)
                     )

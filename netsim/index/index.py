@@ -15,9 +15,9 @@ import attrs
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits
 from netsim.index.lookup import Lookup
-from netsim.rules.evaluate import ANY_OUTCOME, Reason, Ruling, Walk
+from netsim.rules.evaluate import ANY_OUTCOME, Reason, Ruling, TooManyWays, Walk
 from netsim.rules.journey import NO_ADDRESSES, Addresses
-from netsim.rules.model import Outcome, Point, Rule, RuleSet, Verdict
+from netsim.rules.model import VERDICTS_OF, Outcome, Point, Rule, RuleSet, Verdict
 from netsim.space.packet import Packet
 
 
@@ -79,11 +79,30 @@ class Index:
         return Flow(self.rules, Functions(self.rules, compiler), self.addresses)
 
     def decide(self, packet: Packet, *, hook: Point = Point.FORWARD) -> Ruling:
-        """The ruling on one packet, equal to that of `evaluate`; out of budget it is unknown."""
+        """The ruling on one packet, equal to that of `evaluate`.
+
+        Where undecided conditions make too many ways the sets answer, which do not go them one by one:
+        the outcomes are the same, the packet after is left open. Out of their budget too it is unknown.
+        """
         try:
             return self._walk.rule(packet, hook)
-        except BudgetExceeded as error:
-            return Ruling(ANY_OUTCOME, None, (), None, (Reason(None, str(error)),), hook)
+        except TooManyWays as error:
+            return self._from_sets(packet, hook, error)
+
+    def _from_sets(self, packet: Packet, hook: Point, error: TooManyWays) -> Ruling:
+        from netsim.space.packets import packet_set
+
+        reasons = error.reasons or (Reason(None, str(error)),)
+        found = Outcome(0)
+        try:
+            for mask in self.outcomes(packet_set(packet), hook=hook):
+                found |= mask
+        except BudgetExceeded:
+            return Ruling(ANY_OUTCOME, None, (), None, reasons, hook)
+        if len(VERDICTS_OF[found]) > 1:
+            return Ruling(found, None, (), None, reasons, hook)
+        after = dict.fromkeys(packet.values()) if found & Outcome.ACCEPT else None
+        return Ruling(found, error.step, (), after, (), hook)
 
     def outcomes(self, packets: Any, *, hook: Point = Point.FORWARD) -> Mapping[Outcome, Any]:
         """The packets of a set by their possible outcomes: mask -> PacketSet, empty ones left out.

@@ -25,7 +25,7 @@ from functools import cached_property
 import attrs
 
 from netsim.index.boxes import Box, Boxes, box_of, chain_boxes, cover, intersect, is_empty, positions
-from netsim.index.differ import POINTS, Reach, cut, reach_of_rules, unstable_levels, written
+from netsim.index.differ import POINTS, Reach, chains_of, cut, reach_of_rules, unstable_levels, written
 from netsim.index.flow import Watch
 from netsim.index.function import call_order, callees
 from netsim.index.index import Index
@@ -127,11 +127,8 @@ class Liveness:
     def hooks(self) -> Mapping[str, tuple[Point, ...]]:
         """Chain -> the hooks on whose journeys it lies."""
         found: dict[str, list[Point]] = {}
-        for hook, points in POINTS.items():
-            roots = [
-                c.name for c in self.rules.chains.values() if c.hook is not None and c.hook.point in points
-            ]
-            for name in call_order(self.rules, tuple(roots)):
+        for hook in POINTS:
+            for name in chains_of(self.rules, hook):
                 found.setdefault(name, []).append(hook)
         return {name: tuple(hooks) for name, hooks in found.items()}
 

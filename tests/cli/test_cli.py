@@ -158,6 +158,9 @@ def test_addresses_decide_masquerade_redirect_and_addrtype(tmp_path: Path) -> No
         ('{"hook": "odd"}', "hook is forward"),
         ('{"src": "1.1.1.1", "dst": "::1"}', "different families"),
         ('{"src": 5}', "src is a text"),
+        ('{"proto": "tcp", "tcp_flags": ["SYN"]}', "tcp_flags is a text"),
+        ('{"proto": "tcp", "tcp_flags": true}', "tcp_flags is a text"),
+        ('{"id": NaN}', "NaN is no JSON"),
         ("[" * 400, "Limits.json_depth"),
     ],
 )
@@ -168,6 +171,35 @@ def test_bad_packets(tmp_path: Path, line: str, words: str) -> None:
     assert code == 2
     assert words in err
     assert "<stdin>:1" in err
+
+
+def test_what_is_left_out_of_the_state_follows_from_the_packet(tmp_path: Path) -> None:
+    rules = tmp_path / "x.rules"
+    states = ("NEW", "INVALID", "UNTRACKED")
+    lines = [
+        f"-A FORWARD -m conntrack --ctstate {s} -j {t}"
+        for s, t in zip(states, ("ACCEPT", "DROP", "REJECT"), strict=True)
+    ]
+    rules.write_text("\n".join(["*filter", *lines, "COMMIT", ""]))
+    flags = ("SYN", "ACK,PSH", "SYN,ACK", "RST", "NONE", "SYN,FIN")
+    packets: list[dict[str, object]] = [{"proto": "tcp", "tcp_flags": f} for f in flags]
+    packets += [{"proto": "icmp", "icmp_type": 8}, {"proto": "icmp", "icmp_type": 0}, {"proto": "tcp"}]
+    text = "\n".join(json.dumps({"src": "10.0.0.1", "dst": "10.0.0.2", **p}) for p in packets)
+    _, out, _ = run("test", rules, "--packets", "-", "--json", stdin=text)
+    found = [json.loads(line)["verdict"] for line in out.splitlines()]
+    assert found == ["accept", "accept", "drop", "drop", "drop", "drop", "accept", "drop", "accept"]
+    rules.write_text(rules.read_text() + "# ip6tables -s fd00::1\n")
+    ask = {"src": "fe80::1", "dst": "fe80::2", "proto": "icmpv6", "icmp_type": 135}
+    _, out, _ = run("test", rules, "--packets", "-", "--json", stdin=json.dumps(ask))
+    assert json.loads(out)["verdict"] == "reject"
+
+
+def test_an_id_may_be_any_text(tmp_path: Path) -> None:
+    rules = tmp_path / "x.rules"
+    rules.write_text("*filter\nCOMMIT\n")
+    code, out, _ = run("test", rules, "--packets", "-", "--json", stdin='{"id": "\\ud800 \u00e9"}')
+    assert code == 0
+    assert json.loads(out)["id"] == "\ud800 \u00e9"
 
 
 def test_show() -> None:
