@@ -21,6 +21,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cached_property
+from typing import TypeGuard
 
 import attrs
 
@@ -33,7 +34,7 @@ from netsim.index.lookup import Lookup
 from netsim.index.witness import Visits, values_in
 from netsim.rules.effects import Values
 from netsim.rules.journey import uses_tracking
-from netsim.rules.model import ActionKind, Chain, Point, Rule, RuleSet
+from netsim.rules.model import ActionKind, Chain, Condition, Deferred, Point, Rule, RuleSet, Unmodelled
 from netsim.space.diagram import AND, OR, TRUE
 from netsim.space.fields import FIELDS, Family
 from netsim.space.packet import Packet
@@ -174,7 +175,7 @@ class Liveness:
                 continue
             if box is None or (self._fragments and is_empty(box)):
                 self._exactly(rule, chain)
-            elif is_empty(box):
+            elif is_empty(box) or _opposed(rule):
                 self._dead[id(rule)] = Dead(rule, Death.CONTRADICTION)
             else:
                 before = bisect_left(takers, position, key=lambda t: t.position)
@@ -382,6 +383,16 @@ def _without(rules: RuleSet, gone: set[int]) -> RuleSet:
 
 def _touches(box: Box, names: set[str]) -> bool:
     return any((d if isinstance(d, str) else d[0]) in names for d in box)
+
+
+def _opposed(rule: Rule) -> bool:
+    """Whether a rule asks for a pure unmodelled condition and for its negation."""
+    texts = {(c.text, c.negated) for c in rule.conditions if isinstance(c, Deferred) or _is_pure(c)}
+    return any((text, not negated) in texts for text, negated in texts)
+
+
+def _is_pure(condition: Condition) -> TypeGuard[Unmodelled]:
+    return isinstance(condition, Unmodelled) and condition.pure
 
 
 def _ported(box: Box) -> bool:
