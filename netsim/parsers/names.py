@@ -83,17 +83,17 @@ def find_rule(
     places = list(_places(rulesets, chain))
     if isinstance(name, Rule):
         found = [p for p in places if p.rule is name] or [p for p in places if p.rule == name]
-        return _only(found, name.id, places, rulesets, chain)
+        return _only(found, name.id, places, chain)
     if isinstance(name, int):
-        return _only([p for p in places if p.rule.number == name], str(name), places, rulesets, chain)
+        return _only([p for p in places if p.rule.number == name], str(name), places, chain)
     found = [p for p in places if name in _names(p.rule)]
     if found:
-        return _only(found, name, places, rulesets, chain)
+        return _only(found, name, places, chain)
     device, rest = _split(name, rulesets)
     if not rest.lstrip().startswith(_TEXT):
-        return _only([], name, places, rulesets, chain)
+        return _only([], name, places, chain)
     mine = [p for p in places if not device or p.ruleset.device == device]
-    return _only(_by_text(rest, mine, bind), name, mine, rulesets, chain)
+    return _only(_by_text(rest, mine, bind), name, mine, chain)
 
 
 def _places(rulesets: Sequence[RuleSet], chain: str | None) -> Iterator[Place]:
@@ -170,26 +170,24 @@ def _words_of(rule: Rule, dialect: Dialect) -> tuple[str, ...]:
         return ()
 
 
-def _only(
-    found: list[Place], name: str, places: list[Place], rulesets: Sequence[RuleSet], chain: str | None
-) -> Place:
+def _only(found: list[Place], name: str, places: list[Place], chain: str | None) -> Place:
     """The one place that was found, or the error."""
     if len(found) == 1:
         return found[0]
     if found:
-        several = [r for r in rulesets if any(p.ruleset is r for p in found)]
-        ids = ", ".join(_shown(p.rule, several) for p in found[:4])
+        # Rules of both families of a device have the same ids; their places tell them apart.
+        apart = len({p.rule.id for p in found}) == len(found)
+        ids = ", ".join(
+            p.rule.id if apart else f"{p.rule.id} ({p.rule.source.line_place})" for p in found[:4]
+        )
         more = f" and {len(found) - 4} more" if len(found) > 4 else ""
         raise QuestionError.of(
-            f"{name[:80]!r} is more than one rule: {ids}{more}", code="NS306",
-            hint="name one by its id" if len(several) < 2 else "say family=4 or family=6, or file:line",
-        )  # fmt: skip
+            f"{name[:80]!r} is more than one rule: {ids}{more}",
+            code="NS306",
+            hint="name one by its id" if apart else "say family=4 or family=6, or file:line",
+        )
     in_chain = f" in {chain}" if chain is not None else ""
     raise QuestionError.of(f"no rule {name[:80]!r}{in_chain}", code="NS306", hint=_close(name, places))
-
-
-def _shown(rule: Rule, several: Sequence[RuleSet]) -> str:
-    return rule.id if len(several) < 2 else f"{rule.id} ({rule.source.line_place})"
 
 
 def _close(name: str, places: list[Place], count: int = 3) -> str:

@@ -14,6 +14,7 @@ from netsim.index.compile import Bounds, Compiler
 from netsim.parsers import dialect_of, parse
 from netsim.parsers.iptables.write import conditions_of_box, rewrite_rule, write_rule
 from netsim.parsers.iptables.write_match import masked_of
+from netsim.rules.bind import Interfaces, bind
 from netsim.rules.model import (
     ACCEPT,
     CONTINUE,
@@ -73,10 +74,14 @@ def reread(text: str, ruleset: RuleSet, rule: Rule) -> Rule:
     return read[0]
 
 
-def check(rule: Rule, ruleset: RuleSet) -> str:
-    """The law for one rule; the text."""
+def check(rule: Rule, ruleset: RuleSet, *, addresses: Interfaces | None = None) -> str:
+    """The law for one rule; the text. `addresses`: what the rule is bound with."""
     text = write_rule(rule, ruleset=ruleset)
     again = reread(text, ruleset, rule)
+    if addresses is not None:
+        name = rule.chain
+        scratch = attrs.evolve(ruleset, chains={name: attrs.evolve(ruleset.chains[name], rules=(again,))})
+        again = bind(scratch, addresses=addresses).chains[name].rules[0]
     assert len(set(bounds(ruleset, rule, again))) == 1, text
     if rule.action.text or rule.action.kind is not ActionKind.REJECT:
         assert again.action == rule.action, text
@@ -201,7 +206,7 @@ SIMPLE = [
     ((In("state", ((1, 2),)),), "-m conntrack --ctstate ESTABLISHED,RELATED"),
     ((In("state", ((0, 2),)), In("direction", ((1, 1),))), "-m conntrack --ctdir REPLY"),
     ((In("dst4", ((1, 9),)),), "-m iprange --dst-range 0.0.0.1-0.0.0.9"),
-    ((In("dst4", ()),), "! -d 0.0.0.0/0"),
+    ((In("dst4", ()),), "-m iprange --src-range 0.0.0.2-0.0.0.1"),
     ((In("protocol", ((1, 1),)), In("icmp_type", ((8, 8),)), In("icmp_code", ((0, 0),))), "-p icmp -m icmp --icmp-type 8/0"),
     ((Bits("mark", 255, 1, True),), "-m mark ! --mark 0x1/0xff"),
     ((In("tos", ((0xB8, 0xBB),)),), "-m dscp --dscp 0x2e"),

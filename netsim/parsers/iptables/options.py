@@ -93,8 +93,8 @@ def _interface(field: str) -> Handler:
         letter = "-i" if field == "iif" else "-o"
         if s.chain in ONLY[letter]:
             raise Wrong(s.option, f"{letter} has no meaning in {s.chain}", code="NS105")
-        if len(name.encode("utf-8", "surrogateescape")) > 15 + name.endswith("+"):
-            raise Wrong(s.position - 1, "an interface name has at most 15 bytes")
+        if len(name.encode("utf-8", "surrogateescape")) > 15:
+            raise Wrong(s.position - 1, "an interface name has at most 15 bytes, a + included")
         if name == "+":
             if negated:
                 s.add(In(field, ()))

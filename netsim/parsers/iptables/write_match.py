@@ -114,7 +114,7 @@ class _Writer:
 
     def _joined(self) -> list[str]:
         words = [word for key in ("-s", "-d", "-i", "-o") for word in self.sides.get(key, ())]
-        words += [word for key in ("-f", "-p") for word in self.sides.get(key, ())]
+        words += [word for key in ("-p", "-f") for word in self.sides.get(key, ())]
         if self.whole and not (self.first and self.backend != "nft"):
             # Only here is it known whether a match says it along the way.
             if self.backend != "nft" and self.module and self.protocol in PORT_PROTOCOLS and not self.negated:
@@ -144,7 +144,7 @@ class _Writer:
         while waiting:
             condition = waiting.pop()
             match condition:
-                case AnyOf((single,), False):
+                case AnyOf((single,), False, text) if text != "ctstate":
                     waiting.extend(single[::-1])
                 case AnyOf(alternatives, False) if (union := _union(alternatives)) is not None:
                     waiting.append(union)
@@ -224,6 +224,9 @@ class _Writer:
         outside = complement_ranges(ranges, top)
         if not outside:
             return
+        if not ranges:
+            self._never()
+            return
         for negated, part in ((False, ranges), (True, outside)):
             masked = masked_of(part, self.family.bits)
             if masked is not None and option not in self.sides:
@@ -242,6 +245,11 @@ class _Writer:
             low, high = (show_address(self.family, a) for a in span)
             self.matches.append(["-m", "iprange", *["!"] * negated, match, f"{low}-{high}"])
 
+    def _never(self) -> None:
+        """A test that no packet passes: a reversed range, which both back ends load (the nft one no `! -s ::/0`)."""
+        high, low = (show_address(self.family, a) for a in (2, 1))
+        self.matches.append(["-m", "iprange", "--src-range", f"{high}-{low}"])
+
     def _prefix(self, value: int, mask: int) -> str:
         host = ((1 << self.family.bits) - 1) & ~mask
         prefix = not host & (host + 1)
@@ -253,7 +261,7 @@ class _Writer:
         if self.chain in ONLY[option]:
             raise no(field, f"{option} has no meaning in {self.chain}")
         if not ranges:
-            self._once(option, ["!", option, "+"], field)
+            self._never()  # `! -i +` loads, and iptables-save forgets it
             return
         for negated, part in ((False, ranges), (True, complement_ranges(ranges, FIELDS[field].maximum))):
             name = _interface_pattern(part)
@@ -360,6 +368,15 @@ class _Writer:
         if self.protocol != 6 or self.negated:
             raise no("tcp_flags", "flags need -p tcp")
         inverse = ["!"] * bit.negated
+        if not bit.care:
+            # iptables-save forgets a test of no flag.
+            if bool(bit.value) is not bit.negated:
+                self._never()
+            elif self.backend == "nft":
+                raise no("tcp_flags", "a rule asks for some flag")
+            else:
+                self.whole = True
+            return
         for name, flag in (("cwr", TcpFlag.CWR), ("ece", TcpFlag.ECE)):
             if bit.care == flag == bit.value:
                 self.matches.append(["-m", "ecn", *inverse, f"--ecn-tcp-{name}"])
@@ -455,7 +472,7 @@ class _Writer:
     def _other(self, condition: Condition) -> None:
         match condition:
             case AnyOf((), False):
-                self._addresses("src", ())
+                self._never()
             case AnyOf(((In("sport", a),), (In("dport", b),)), False) if a == b and a:
                 if self.protocol not in PORT_PROTOCOLS or self.negated or _slots(a) > SLOTS:
                     raise no("ports", f"--ports needs one protocol with ports and at most {SLOTS} of them")
@@ -571,7 +588,7 @@ def _interface_pattern(ranges: tuple[Range, ...]) -> str:
         return ""
     if low == high:
         return "" if name.endswith("+") or len(name.encode()) > 15 else name
-    return f"{name}+" if len(name.encode()) <= 15 and interface_prefix(name) == (low, high) else ""
+    return f"{name}+" if len(name.encode()) <= 14 and interface_prefix(name) == (low, high) else ""
 
 
 __all__ = ["GAPS", "SLOTS", "masked_of", "match_words"]
