@@ -3,12 +3,14 @@
 Nodes carry `kind`: device, host, subnet, service or link. A device's node has `device` (the frozen value),
 a host's `host`, a subnet's `subnet`, a service's `service`. Edges run both ways between a device and the links
 of its interfaces (`interface`: the frozen value), between hosts or subnets and their link, and from a
-service to its hosts (`weight`). The graph has `name` and `internet` (a tuple of links).
+service to its hosts (`weight`). The graph has `name`, and `internet` and `down` (tuples of links).
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+import attrs
 
 from netsim.errors import QuestionError
 from netsim.topology.model import Device, Host, Service, Subnet
@@ -21,7 +23,7 @@ def to_graph(network: Network) -> Any:
     """A frozen `networkx.MultiDiGraph`; a link's node is named `link:NAME`."""
     import networkx
 
-    graph: Any = networkx.MultiDiGraph(name=network.name, internet=network.internet)
+    graph: Any = networkx.MultiDiGraph(name=network.name, internet=network.internet, down=network.down)
 
     def link(name: str) -> str:
         node = f"link:{name}"
@@ -72,13 +74,14 @@ def from_graph(graph: Any) -> Network:
         else:
             plain[kind][str(node)] = {k: v for k, v in data.items() if k != "kind"}
     internet = tuple(graph.graph.get("internet", ()))
-    name = graph.graph.get("name", "")
+    name, down = graph.graph.get("name", ""), tuple(graph.graph.get("down", ()))
     if not any(plain.values()):
-        return Network(values["device"], values["host"], values["service"], values["subnet"], internet, name)
+        ends = values["host"], values["service"], values["subnet"]
+        return Network(values["device"], *ends, internet, name, down=down)
     site: dict[str, Any] = {f"{kind}s": found for kind, found in plain.items() if found}
     site["name"] = name
     if internet:
         site["internet"] = {"links": list(internet)}
     if any(values.values()):
         raise QuestionError.of("a graph gives its nodes as values or as plain data, not both", code="NS303")
-    return Network.build(**site)
+    return attrs.evolve(Network.build(**site), down=down)

@@ -17,6 +17,7 @@ from netsim.parsers.edit import RuleSetEdit
 from netsim.queries.reach import Status
 from netsim.rules.model import DROP, Rule, RuleSet
 from netsim.topology.edit import Edit
+from netsim.topology.graph import from_graph
 from netsim.topology.network import Network
 
 RULES = """*filter
@@ -307,6 +308,7 @@ def test_a_link_down_cuts_its_hosts_off() -> None:
         assert after.reach(src, "server", "tcp/80").status is Status.BLOCKED
     assert after.reach("10.0.1.0/25", "10.0.1.128/25", "tcp/80").status is Status.BLOCKED
     assert after.edit().down("link:a").network == after
+    assert from_graph(after.graph) == after
     assert after != NET
     middle = NET.edit().down("link:b").network
     assert middle.reach("client", "friend", "tcp/80").status is Status.ALLOWED
