@@ -91,6 +91,12 @@ class QuestionError(InputError):
         return cls([Diagnostic(source, code, message, hint)])
 
 
+class Inexpressible(NetsimError):
+    """Something that a dialect has no words for; the sentence says what, and why."""
+
+    code = "NS140"
+
+
 class BudgetExceeded(NetsimError):
     """A symbolic result needed more work than `Limits.nodes` grants; the answer becomes unknown."""
 

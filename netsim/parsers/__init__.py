@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import attrs
 
-from netsim.errors import DEFAULT_LIMITS, Diagnostic, InputError, Limits
+from netsim.errors import DEFAULT_LIMITS, Diagnostic, Inexpressible, InputError, Limits
+from netsim.parsers.iptables import edit as iptables_edit
 from netsim.parsers.iptables import parse as parse_iptables
+from netsim.parsers.iptables import write as iptables_write
+from netsim.parsers.iptables.dump import head
+from netsim.parsers.iptables.edit import Spoken
 from netsim.parsers.text import read_bytes
-from netsim.rules.model import RuleSet
+from netsim.rules.model import Condition, Rule, RuleSet
 from netsim.source import Source
 from netsim.space.fields import Family
 
 
 @attrs.frozen(slots=True)
 class Dialect:
-    """A dialect: its name, whether a text looks like it, and its reader."""
+    """A dialect: its name, whether a text looks like it, its reader, and how single rules are read and written.
+
+    - `parse_rule(text, *, ruleset, chain, source)` are the rules of one statement; raises `InputError`.
+    - `write_rule(rule, *, ruleset)` is a rule's text; `rewrite_rule(rule, conditions, *, ruleset)` keeps the target
+      and the comment of the text that a rule was read from; `conditions_of_box(fields, *, family)` are the conditions
+      of a box of packets. All three raise `Inexpressible`.
+    - `spoken(text)` takes a typed rule apart; `meaning(rule, ruleset)` is equal for rules that say the same;
+      `check_jumps(ruleset, table)` is what the back end refuses, as a sentence, or ''.
+    """
 
     name: str
     sniff: Callable[[str], bool]
     parse: Callable[..., RuleSet]
+    parse_rule: Callable[..., tuple[Rule, ...]]
+    write_rule: Callable[..., str]
+    rewrite_rule: Callable[..., str]
+    conditions_of_box: Callable[..., tuple[Condition, ...]]
+    spoken: Callable[[str], Spoken]
+    meaning: Callable[[Rule, RuleSet], Hashable]
+    check_jumps: Callable[[RuleSet, str], str]
 
 
 def _looks_like_iptables(text: str) -> bool:
@@ -32,8 +51,30 @@ def _looks_like_iptables(text: str) -> bool:
     return True
 
 
-DIALECTS = (Dialect("iptables", _looks_like_iptables, parse_iptables),)
+DIALECTS = (
+    Dialect(
+        "iptables", _looks_like_iptables, parse_iptables, iptables_edit.parse_rule, iptables_write.write_rule,
+        iptables_write.rewrite_rule, iptables_write.conditions_of_box, iptables_edit.spoken, iptables_edit.meaning,
+        iptables_edit.check_depth,
+    ),
+)  # fmt: skip
 """The dialects that are read."""
+
+
+def dialect_of(ruleset: RuleSet) -> Dialect:
+    """The dialect that a rule set was written in. Raises `Inexpressible` for one that was built without."""
+    for dialect in DIALECTS:
+        if dialect.name == ruleset.dialect:
+            return dialect
+    name = ruleset.file or ruleset.device
+    of = f" of {name}" if name else ""
+    raise Inexpressible(f"the rules{of} were written in no dialect, so they have no text")
+
+
+def said_of(text: str) -> tuple[Family | None, str]:
+    """The family and the back end that a text names itself; None and '' where it does not."""
+    found = head(text)
+    return (None, "") if found is None else (found[1], found[2])
 
 
 def parse(
@@ -67,4 +108,4 @@ def parse_file(
     )
 
 
-__all__ = ["DIALECTS", "Dialect", "parse", "parse_file"]
+__all__ = ["DIALECTS", "Dialect", "dialect_of", "parse", "parse_file", "said_of"]

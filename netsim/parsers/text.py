@@ -127,6 +127,13 @@ def words(line: str) -> list[str]:
     return [word for word, _, _ in _scan(line)]
 
 
+def quoted(word: str) -> str:
+    r"""A word as `words` reads it back: in quotes where it must be."""
+    if word and not any(c in ' \t"' for c in word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def word_place(line: str, index: int) -> tuple[int, int]:
     """The columns (first, behind the last) of a word; of the line if there is no such word."""
     try:

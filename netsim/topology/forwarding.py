@@ -5,6 +5,10 @@ table; a table answers with the longest prefix that holds the destination, of se
 lowest metric; `throw` and no match go on with the next rule. A table becomes disjoint ranges of
 destinations in one sweep over its sorted prefixes. Sources: ip-rule(8), ip-route(8), and for reverse
 path filtering and martians Linux' ip-sysctl.rst and net/ipv4/route.c.
+
+An interface that is down, as `ip link set DEV down` leaves it (measured on Linux 6.18): its connected and
+broadcast routes, the routes through it and its part of equal-cost routes are gone; its IPv4 addresses stay
+local, its IPv6 addresses do not.
 """
 
 from __future__ import annotations
@@ -45,7 +49,10 @@ def connected(device: Device) -> tuple[Route, ...]:
         hop = (NextHop(interface.name),)
         for p in interface.addresses:
             own = Prefix(p.family, p.address, p.family.bits)
-            found.append(Route(own, hop, RouteType.LOCAL, 0, local, interface.source))
+            if interface.up or p.family is Family.IPV4:
+                found.append(Route(own, hop, RouteType.LOCAL, 0, local, interface.source))
+            if not interface.up:
+                continue
             if p.length < p.family.bits:
                 net = Prefix(p.family, p.first, p.length)
                 found.append(Route(net, hop, RouteType.UNICAST, 0, main, interface.source))
@@ -65,15 +72,18 @@ def resolved(device: Device) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
     """The device's active routes, next hops without an interface resolved, and those that are not active."""
     own = connected(device)
     active, dead = list(own), []
+    down = {i.name for i in device.interfaces if not i.up}
     for route in device.routes:
         hops: list[NextHop] = []
         for hop in route.hops:
-            if hop.interface or hop.via is None:
+            if not hop.interface and hop.via is not None:
+                # Where it was resolved when it was added: a route does not move to another interface.
+                link = next((i for i in device.interfaces for p in i.addresses if hop.via in p), None)
+                if link is None:
+                    continue
+                hop = attrs.evolve(hop, interface=link.name)
+            if hop.interface not in down:
                 hops.append(hop)
-                continue
-            link = next((i for i in device.interfaces for p in i.addresses if hop.via in p), None)
-            if link is not None:
-                hops.append(attrs.evolve(hop, interface=link.name))
         if not hops and (route.hops or route.type is RouteType.UNICAST):
             dead.append(route)
         else:

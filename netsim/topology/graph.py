@@ -3,13 +3,15 @@
 Nodes carry `kind`: device, host, subnet, service or link. A device's node has `device` (the frozen value),
 a host's `host`, a subnet's `subnet`, a service's `service`. Edges run both ways between a device and the links
 of its interfaces (`interface`: the frozen value), between hosts or subnets and their link, and from a
-service to its hosts (`weight`). The graph has `name`, `internet` (a tuple of links)
+service to its hosts (`weight`). The graph has `name`, `internet` and `down` (tuples of links)
 and `assumptions` (what the site does not say).
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+import attrs
 
 from netsim.errors import QuestionError
 from netsim.topology.model import Device, Host, Service, Subnet
@@ -23,7 +25,7 @@ def to_graph(network: Network) -> Any:
     import networkx
 
     graph: Any = networkx.MultiDiGraph(
-        name=network.name, internet=network.internet, assumptions=network.assumptions
+        name=network.name, internet=network.internet, down=network.down, assumptions=network.assumptions
     )
 
     def link(name: str) -> str:
@@ -76,12 +78,12 @@ def from_graph(graph: Any) -> Network:
             plain[kind][str(node)] = {k: v for k, v in data.items() if k != "kind"}
     given = graph.graph.get("internet", ())
     internet = (given,) if isinstance(given, str) else tuple(given)
-    name = graph.graph.get("name", "")
+    name, down = graph.graph.get("name", ""), tuple(graph.graph.get("down", ()))
     if not any(plain.values()):
         assumptions = tuple(graph.graph.get("assumptions", ()))
         return Network(
             values["device"], values["host"], values["service"], values["subnet"], internet, name,
-            assumptions=assumptions,
+            assumptions=assumptions, down=down,
         )  # fmt: skip
     site: dict[str, Any] = {f"{kind}s": found for kind, found in plain.items() if found}
     site["name"] = name
@@ -89,4 +91,4 @@ def from_graph(graph: Any) -> Network:
         site["internet"] = {"links": list(internet)}
     if any(values.values()):
         raise QuestionError.of("a graph gives its nodes as values or as plain data, not both", code="NS303")
-    return Network.build(**site)
+    return attrs.evolve(Network.build(**site), down=down)

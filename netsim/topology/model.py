@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import attrs
 
+from netsim.rules.bind import NamedSet
 from netsim.rules.model import RuleSet, Tracking
 from netsim.source import NOWHERE, Source
 from netsim.space.addresses import show_address
@@ -55,7 +56,10 @@ class Prefix:
 
 @attrs.frozen(slots=True)
 class Interface:
-    """An interface of a device: its addresses, the link it is on, its VRF ('' is the main one)."""
+    """An interface of a device: its addresses, the link it is on, its VRF ('' is the main one).
+
+    An interface that is not `up` keeps its addresses and loses its routes, see `forwarding`.
+    """
 
     name: str
     addresses: tuple[Prefix, ...] = ()
@@ -63,6 +67,7 @@ class Interface:
     vrf: str = ""
     rp_filter: int | None = None
     source: Source = NOWHERE
+    up: bool = True
 
 
 class RouteType(Enum):
@@ -129,7 +134,8 @@ class Device:
     """A router or firewall. `rulesets` holds one for each family (or one for both).
 
     `ip_forward` None is not said: forwarding is assumed. `rp_filter` None is off, as in the kernel.
-    `state_group` names devices that share their connection states.
+    `state_group` names devices that share their connection states. `sets` are its ipsets (None: not
+    given) and `backend` what its site says of it ('' nothing): what a new rule of it is read with.
     """
 
     name: str
@@ -142,6 +148,8 @@ class Device:
     tracking: Tracking | None = None
     state_group: str = ""
     source: Source = NOWHERE
+    sets: Mapping[str, NamedSet] | None = attrs.field(default=None, eq=False, repr=False)
+    backend: str = ""
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name."""

@@ -57,7 +57,8 @@ def _by_name(items: Any) -> Mapping[str, Any]:
 class Network(Displayed):
     """A frozen network. Names of devices, hosts, services and subnets are distinct.
 
-    `internet` are the links where the internet enters. `assumptions` is what the site does not say.
+    `internet` are the links where the internet enters, `down` those that are dead: who is on one is cut
+    off, also from its neighbours there. `assumptions` is what the site does not say.
     Two networks are equal if everything in them is.
     """
 
@@ -69,11 +70,13 @@ class Network(Displayed):
     name: str = ""
     root: str = ""
     assumptions: tuple[Assumption, ...] = ()
+    down: tuple[str, ...] = ()
     inherited: Mapping[tuple[str, str], int] = attrs.field(factory=dict, repr=False)
     """The unmodelled variables of the network that this one was edited from."""
 
     def _key(self) -> tuple[Any, ...]:
-        return (dict(self.devices), dict(self.hosts), dict(self.services), dict(self.subnets), self.internet)
+        parts = (dict(self.devices), dict(self.hosts), dict(self.services), dict(self.subnets))
+        return (*parts, self.internet, self.down)
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Network) else NotImplemented
@@ -159,7 +162,7 @@ class Network(Displayed):
             subnet = self.subnets[name]
             whole = _addresses(subnet.prefixes, whole=True)
             ends = _less(whole, self._taken(subnet.link))
-            return (Instance(name, ends or whole, 1, (subnet.link,), (), False),)
+            return (Instance(name, ends or whole, 1, self._links((subnet.link,), name), (), False),)
         if name in self.devices:
             device = self.devices[name]
             prefixes = [p for i in device.interfaces for p in i.addresses]
@@ -170,7 +173,12 @@ class Network(Displayed):
         return self._prefix(name)
 
     def _host(self, host: Host) -> Instance:
-        return Instance(host.name, _addresses(host.addresses), 1, (host.link,), host.gateway)
+        links = self._links((host.link,), host.name)
+        return Instance(host.name, _addresses(host.addresses), 1, links, host.gateway)
+
+    def _links(self, links: tuple[str, ...], who: str) -> tuple[str, ...]:
+        """The links as one end sees them: a dead link is one of its own, on which there is nobody else."""
+        return tuple(f"{link} (down, {who})" if link in self.down else link for link in links)
 
     def _internet(self) -> Instance:
         if not self.internet:
@@ -188,7 +196,7 @@ class Network(Displayed):
             outside = complement_ranges(world, top)
             left = complement_ranges(merge_ranges([*outside, *own[family]]), top)
             addresses.append((family, left))
-        return Instance("internet", tuple(addresses), 1, self.internet, (), False)
+        return Instance("internet", tuple(addresses), 1, self._links(self.internet, "internet"), (), False)
 
     def _prefix(self, text: str) -> tuple[Instance, ...]:
         try:
@@ -204,7 +212,8 @@ class Network(Displayed):
             ends = _less(_common(wanted, here), self._taken(link))
             outside = _less(outside, here)
             if ends:
-                result.append(Instance(f"{text} on {link}", ends, _count(ends), (link,), (), False))
+                links = self._links((link,), text)
+                result.append(Instance(f"{text} on {link}", ends, _count(ends), links, (), False))
         for device in self.devices:
             (all_of_it,) = self.instances(device)
             own = _common(wanted, all_of_it.addresses)
@@ -212,7 +221,8 @@ class Network(Displayed):
             if own:
                 result.append(attrs.evolve(all_of_it, addresses=own, weight=_count(own)))
         if outside and self.internet:
-            result.append(Instance(f"{text} outside", outside, _count(outside), self.internet, (), False))
+            links = self._links(self.internet, text)
+            result.append(Instance(f"{text} outside", outside, _count(outside), links, (), False))
         if not result:
             raise QuestionError.of(f"{text[:60]} is on no link of this site", code="NS302")
         return tuple(result)
@@ -256,11 +266,11 @@ class Network(Displayed):
 
     @cached_property
     def neighbours(self) -> Mapping[str, tuple[tuple[Device, Any], ...]]:
-        """Link -> the device interfaces on it."""
+        """Link -> the device interfaces on it that are up."""
         found: dict[str, list[tuple[Device, Any]]] = {}
         for device in self.devices.values():
             for interface in device.interfaces:
-                if interface.link:
+                if interface.link and interface.up:
                     found.setdefault(interface.link, []).append((device, interface))
         return {link: tuple(each) for link, each in found.items()}
 
@@ -275,7 +285,7 @@ class Network(Displayed):
         return _query("reach")(self, src, dst, traffic, **more)
 
     def edit(self) -> Any:
-        """A change of this network: chain `insert`, `replace`, `delete`; `.network` is the result."""
+        """A change of this network: chain its methods; `.network` is the result. See `topology.edit`."""
         from netsim.topology.edit import Edit
 
         return Edit(self)

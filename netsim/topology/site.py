@@ -205,9 +205,9 @@ class _Reader:
             name, interfaces, (), tuple(routes), tuple(rules), forward, rp, tracking,
             m.text(d.get("state_group"), "state_group"), node.source,
         )  # fmt: skip
-        return attrs.evolve(device, rulesets=self.rulesets(device, d))
+        return self.with_rules(device, d)
 
-    def rulesets(self, device: Device, d: Mapping[str, Node]) -> tuple[RuleSet, ...]:
+    def with_rules(self, device: Device, d: Mapping[str, Node]) -> Device:
         sets: dict[str, Any] = {}
         given = False
         for node in m_items(self, d.get("ipsets"), "ipsets"):
@@ -234,7 +234,9 @@ class _Reader:
                 )
             families.add(ruleset.family)
             result.append(bound(device, ruleset, sets if given else None))
-        return tuple(result)
+        return attrs.evolve(
+            device, rulesets=tuple(result), sets=sets if given else None, backend=backend or ""
+        )
 
     def ruleset(self, node: Node, backend: str | None) -> RuleSet | None:
         if isinstance(node.value, RuleSet):

@@ -125,3 +125,17 @@ def test_routing_agrees_with_the_kernel(seed: int) -> None:
     report = json.loads(done.stdout)
     assert report["asked"] >= 400
     assert report["different"] == []
+
+
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_is_written_loads_and_comes_back(family: int, backend: str) -> None:
+    command = ["unshare", "-n", sys.executable, "-m", "tests.kernel.loads", str(family), backend]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-1500:]
+    report = json.loads(done.stdout)
+    assert report["loaded"] >= 800
+    assert report["wrong"] == []

@@ -43,6 +43,9 @@ MEANINGS = [
     ("-p tcp -m tcp --dport 80", packets(protocol="tcp", dport=80, **FIRST)),
     ("-p tcp ! --dport 80", packets(protocol="tcp", dport=[(0, 79), (81, 65535)], **FIRST)),
     ("-p tcp --dport ! 80", packets(protocol="tcp", dport=[(0, 79), (81, 65535)], **FIRST)),
+    ("-p tcp --syn ! --dport 80", packets(protocol="tcp", tcp_flags=("FIN,SYN,RST,ACK", "SYN"), **FIRST)
+     - packets(dport=80)),
+    ("-f ! -p tcp", packets(family=4, fragment=True) - packets(protocol="tcp")),
     ("-p 0", packets(family=4)),
     ("-p tcp --syn", packets(protocol="tcp", tcp_flags=("FIN,SYN,RST,ACK", "SYN"), **FIRST)),
     ("-p tcp --tcp-flags SYN SYN,ACK", packets(src=[])),

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 import netsim
+from netsim.errors import Inexpressible
 from netsim.parsers import parse_file
 from netsim.queries.verdict import packet_of
+from netsim.rules.bind import bind
 from netsim.rules.model import RuleSet
 from netsim.space.diagram import AND, OR
 from netsim.space.fields import FIELDS, Family
 from netsim.space.packets import POOL, PacketSet, packets
+from tests.parsers.test_write import check
 
 pytestmark = pytest.mark.real_data
 ROOT = Path(os.environ.get("NETSIM_DATA", "")) / "iptables"
@@ -184,3 +187,22 @@ def test_simplified_rules(case: tuple[str, dict[str, Any]]) -> None:
         assert ours == theirs, f"{name}: {difference}"
     else:  # the simple form cannot say everything: it is an upper bound of what may be accepted
         assert ours <= theirs, f"{name}: {difference}"
+
+
+def test_every_rule_is_written_and_read_back_or_says_why_not(data: Path) -> None:
+    total = written = 0
+    reasons: dict[str, int] = {}
+    for dump in _dumps():
+        for addresses in (None, {"eth0": ["10.0.0.1/24"]}):
+            ruleset = parse_file(ROOT / dump)
+            if addresses is not None:
+                ruleset = bind(ruleset, addresses=addresses)
+            for rule in ruleset.rules():
+                total += 1
+                try:
+                    check(rule, ruleset, addresses=addresses)
+                    written += 1
+                except Inexpressible as error:
+                    reasons[str(error)] = reasons.get(str(error), 0) + 1
+    print(f"{written} of {total} rules written and read back", reasons)
+    assert written / total >= 0.99

@@ -402,8 +402,15 @@ def read_rule(
             jump = _JUMPS[word]
             s.target = s.next("a target")
             continue
-        if s.more() and s.words[s.position] == "!" and word.startswith("-") and not s.is_value(first=True):
-            # the old place of the negation: --dport ! 80
+        behind = s.words[s.position : s.position + 2]
+        if (
+            word.startswith("-")
+            and behind[:1] == ["!"]
+            and not s.is_value(first=True)
+            and not behind[-1].startswith("-")
+            and len(behind) > 1
+        ):
+            # the old place of the negation: --dport ! 80 (but --syn ! --dport 80 negates what follows)
             negated = not negated
             s.position += 1
         read = None if _is_target_option(s, word) else handler(s, word)

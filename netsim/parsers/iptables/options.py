@@ -85,17 +85,18 @@ def _protocol(s: Statement, negated: bool) -> None:
     s.test("protocol", ((s.protocol, s.protocol),), negated)
 
 
-_ONLY = {"-i": ("OUTPUT", "POSTROUTING"), "-o": ("PREROUTING", "INPUT")}
+ONLY = {"-i": ("OUTPUT", "POSTROUTING"), "-o": ("PREROUTING", "INPUT")}
+"""The base chains in which an interface option has no meaning."""
 
 
 def _interface(field: str) -> Handler:
     def read(s: Statement, negated: bool) -> None:
         name = s.next("an interface")
         letter = "-i" if field == "iif" else "-o"
-        if s.chain in _ONLY[letter]:
+        if s.chain in ONLY[letter]:
             raise Wrong(s.option, f"{letter} has no meaning in {s.chain}", code="NS105")
-        if len(name.encode("utf-8", "surrogateescape")) > 15 + name.endswith("+"):
-            raise Wrong(s.position - 1, "an interface name has at most 15 bytes")
+        if len(name.encode("utf-8", "surrogateescape")) > 15:
+            raise Wrong(s.position - 1, "an interface name has at most 15 bytes, a + included")
         if name == "+":
             if negated:
                 s.add(In(field, ()))
