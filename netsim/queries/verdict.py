@@ -234,6 +234,7 @@ class Rules(Displayed):
         if addresses is not None or sets is not None:
             ruleset = bind(ruleset, addresses=addresses, sets=sets)
         self.ruleset = ruleset
+        self.sets: tuple[str, ...] | None = None if sets is None else tuple(sets)
         self.index = Index(ruleset, addresses=own_addresses(addresses), limits=limits)
         self._addresses = addresses
 
