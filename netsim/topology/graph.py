@@ -3,15 +3,17 @@
 Nodes carry `kind`: device, host, subnet, service or link. A device's node has `device` (the frozen value),
 a host's `host`, a subnet's `subnet`, a service's `service`. Edges run both ways between a device and the links
 of its interfaces (`interface`: the frozen value), between hosts or subnets and their link, and from a
-service to its hosts (`weight`). The graph has `name` and `internet` (a tuple of links).
+service to its hosts (`weight`). The graph has `name`, `internet` (a tuple of links) and `zones` (the declared
+ones: a tuple of the frozen values; it may also be given as a mapping of names to lists of links).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from netsim.errors import QuestionError
-from netsim.topology.model import Device, Host, Service, Subnet
+from netsim.topology.model import Device, Host, Service, Subnet, Zone
 from netsim.topology.network import Network
 
 _KEYS: dict[str, type] = {"device": Device, "host": Host, "subnet": Subnet, "service": Service}
@@ -21,7 +23,9 @@ def to_graph(network: Network) -> Any:
     """A frozen `networkx.MultiDiGraph`; a link's node is named `link:NAME`."""
     import networkx
 
-    graph: Any = networkx.MultiDiGraph(name=network.name, internet=network.internet)
+    graph: Any = networkx.MultiDiGraph(
+        name=network.name, internet=network.internet, zones=network.declared_zones
+    )
 
     def link(name: str) -> str:
         node = f"link:{name}"
@@ -73,10 +77,21 @@ def from_graph(graph: Any) -> Network:
             plain[kind][str(node)] = {k: v for k, v in data.items() if k != "kind"}
     internet = tuple(graph.graph.get("internet", ()))
     name = graph.graph.get("name", "")
+    zones = graph.graph.get("zones", ())
+    if isinstance(zones, Mapping):
+        if not any(plain.values()):
+            zones = tuple(Zone(str(z), tuple(links)) for z, links in zones.items())
+    elif any(plain.values()):
+        zones = {z.name: list(z.links) for z in zones}
     if not any(plain.values()):
-        return Network(values["device"], values["host"], values["service"], values["subnet"], internet, name)
+        return Network(
+            values["device"], values["host"], values["service"], values["subnet"], internet, name,
+            declared_zones=zones,
+        )  # fmt: skip
     site: dict[str, Any] = {f"{kind}s": found for kind, found in plain.items() if found}
     site["name"] = name
+    if zones:
+        site["zones"] = dict(zones)
     if internet:
         site["internet"] = {"links": list(internet)}
     if any(values.values()):

@@ -14,10 +14,12 @@ from netsim.index import Index
 from netsim.rules.bind import own_addresses
 from netsim.rules.model import RuleSet
 from netsim.space.addresses import ranges as address_ranges
-from netsim.space.fields import Family, Range, complement_ranges, merge_ranges
-from netsim.space.packets import POOL
-from netsim.topology.forwarding import Forward, forwarding, martians, resolved, reverse_path
-from netsim.topology.model import Assumption, Device, Host, Prefix, Service, Subnet
+from netsim.space.diagram import FALSE, OR
+from netsim.space.fields import ADDRESS_FIELDS, Family, Range, complement_ranges, merge_ranges
+from netsim.space.packets import POOL, condition_node
+from netsim.topology.forwarding import Forward, forwarding, grouped, martians, resolved, reverse_path
+from netsim.topology.model import Assumption, Device, Host, Prefix, Service, Subnet, Zone
+from netsim.topology.zones import PREFIX, link_addresses, zones_of
 
 Addresses = tuple[tuple[Family, tuple[Range, ...]], ...]
 
@@ -55,10 +57,10 @@ def _by_name(items: Any) -> Mapping[str, Any]:
 
 @attrs.frozen(eq=False)
 class Network(Displayed):
-    """A frozen network. Names of devices, hosts, services and subnets are distinct.
+    """A frozen network. Names of devices, hosts, services, subnets and declared zones are distinct.
 
     `internet` are the links where the internet enters. `assumptions` is what the site does not say.
-    Two networks are equal if everything in them is.
+    `declared_zones` are the site's own; `zones` are those, or what stands for them. Two networks are equal if everything in them is.
     """
 
     devices: Mapping[str, Device] = attrs.field(converter=_by_name, factory=dict)
@@ -69,9 +71,11 @@ class Network(Displayed):
     name: str = ""
     root: str = ""
     assumptions: tuple[Assumption, ...] = ()
+    declared_zones: tuple[Zone, ...] = ()
 
     def _key(self) -> tuple[Any, ...]:
-        return (dict(self.devices), dict(self.hosts), dict(self.services), dict(self.subnets), self.internet)
+        return (dict(self.devices), dict(self.hosts), dict(self.services), dict(self.subnets), self.internet,
+                {z.name: z for z in self.declared_zones})  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Network) else NotImplemented
@@ -103,6 +107,11 @@ class Network(Displayed):
         return {name: _forwarding(device) for name, device in self.devices.items()}
 
     @cached_property
+    def ways(self) -> Mapping[str, tuple[Forward, ...]]:
+        """The forwarding of each device, with the routes that go the same way joined."""
+        return {name: grouped(forwards) for name, forwards in self.forwards.items()}
+
+    @cached_property
     def refused(self) -> Mapping[tuple[str, str], tuple[tuple[str, int], ...]]:
         """What routing refuses on each interface of each device, by name: martians and reverse paths."""
         found: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {}
@@ -125,8 +134,23 @@ class Network(Displayed):
 
     def names(self) -> list[str]:
         """Everything that can be asked about by name."""
-        internet = ["internet"] if self.internet else []
-        return [*self.services, *self.hosts, *self.subnets, *self.devices, *internet]
+        named = [*self.services, *self.hosts, *self.subnets, *self.devices]
+        return [*named, *(z for z in map(self.zone_label, self.zones) if z not in named)]
+
+    @cached_property
+    def zones(self) -> Mapping[str, Zone]:
+        """The zones by name; see `topology.zones`. `internet` is one where the site declares it."""
+        return zones_of(self)
+
+    @cached_property
+    def link_addresses(self) -> Mapping[str, Addresses]:
+        """Link -> the addresses that end systems on it may have."""
+        return link_addresses(self)
+
+    def zone_label(self, name: str) -> str:
+        """What a zone is asked about as: its name, or `zone:NAME` where something else has that name."""
+        taken = any(name in part for part in (self.services, self.hosts, self.subnets, self.devices))
+        return PREFIX + name if taken else name
 
     def device(self, name: str) -> Device:
         """The device of that name. Raises `QuestionError`."""
@@ -152,9 +176,24 @@ class Network(Displayed):
             prefixes = [p for i in device.interfaces for p in i.addresses]
             links = tuple(dict.fromkeys(i.link for i in device.interfaces if i.link))
             return (Instance(name, _addresses(prefixes), 1, links, (), False),)
-        if name == "internet":
+        zone = name.removeprefix(PREFIX)
+        if zone == "internet":
             return (self._internet(),)
+        if zone in self.zones:
+            return self._zone(self.zones[zone])
+        if zone != name:
+            raise QuestionError.of(f"no zone {zone[:60]!r}", code="NS301", hint=near_misses(zone, self.zones))
         return self._prefix(name)
+
+    def _zone(self, zone: Zone) -> tuple[Instance, ...]:
+        label = self.zone_label(zone.name)
+        return tuple(
+            Instance(
+                label if len(zone.links) == 1 else f"{label} on {link}",
+                self.link_addresses.get(link, ()), 1, (link,), (), False,
+            )
+            for link in zone.links
+        )  # fmt: skip
 
     def _host(self, host: Host) -> Instance:
         return Instance(host.name, _addresses(host.addresses), 1, (host.link,), host.gateway)
@@ -235,6 +274,52 @@ class Network(Displayed):
                     found.setdefault(interface.link, []).append((device, interface))
         return {link: tuple(each) for link, each in found.items()}
 
+    @cached_property
+    def residents(self) -> Mapping[str, tuple[Host, ...]]:
+        """Link -> the hosts on it."""
+        found: dict[str, list[Host]] = {}
+        for host in self.hosts.values():
+            found.setdefault(host.link, []).append(host)
+        return {link: tuple(each) for link, each in found.items()}
+
+    @cached_property
+    def owners(self) -> Mapping[tuple[Family, int], tuple[str, ...]]:
+        """Address -> the devices whose own it is."""
+        found: dict[tuple[Family, int], dict[str, None]] = {}
+        for device in self.devices.values():
+            for interface in device.interfaces:
+                for p in interface.addresses:
+                    found.setdefault((p.family, p.address), {})[device.name] = None
+        return {address: tuple(names) for address, names in found.items()}
+
+    @cached_property
+    def attached(self) -> Mapping[tuple[str, Family], int]:
+        """Link and family -> the packets whose destination is an end system that is known to be there."""
+        found: dict[tuple[str, Family], list[Range]] = {}
+        for host in self.hosts.values():
+            for p in host.addresses:
+                found.setdefault((host.link, p.family), []).append((p.address, p.address))
+        for subnet in self.subnets.values():
+            for p in subnet.prefixes:
+                found.setdefault((subnet.link, p.family), []).append((p.first, p.last))
+        for link in self.internet:
+            for family, ranges in self._internet().addresses:
+                found.setdefault((link, family), []).extend(ranges)
+        return {key: _destinations(key[1], ranges) for key, ranges in found.items()}
+
+    @cached_property
+    def near(self) -> Mapping[tuple[str, Family], int]:
+        """Link and family -> the packets whose destination a host there takes to be on the link."""
+        found: dict[tuple[str, Family], list[Range]] = {}
+        for link, each in self.neighbours.items():
+            for _, interface in each:
+                for p in interface.addresses:
+                    found.setdefault((link, p.family), []).append((p.first, p.last))
+        nodes = {key: _destinations(key[1], ranges) for key, ranges in found.items()}
+        for key, node in self.attached.items():
+            nodes[key] = POOL.apply(OR, nodes.get(key, FALSE), node)
+        return nodes
+
     # Changes
 
     def with_device(self, device: Device) -> Network:
@@ -244,6 +329,10 @@ class Network(Displayed):
     def reach(self, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
         """Whether `src` reaches `dst`; see `netsim.queries.reach.reach`."""
         return _query("reach")(self, src, dst, traffic, **more)
+
+    def matrix(self, ends: Any = None, traffic: Any = None, **more: Any) -> Any:
+        """Every pair of ends by traffic class; see `netsim.queries.matrix.matrix`."""
+        return _query("matrix")(self, ends, traffic, **more)
 
     def edit(self) -> Any:
         """A change of this network: chain `insert`, `replace`, `delete`; `.network` is the result."""
@@ -301,6 +390,10 @@ class Network(Displayed):
             blocks.append(Heading("Assumptions"))
             blocks += [Paragraph([Span(f"{a.code} ", Tone.DIM), a.text]) for a in self.assumptions]
         return Document(blocks)
+
+
+def _destinations(family: Family, ranges: list[Range]) -> int:
+    return condition_node(ADDRESS_FIELDS["dst", family], merge_ranges(ranges))
 
 
 def _addresses(prefixes: Iterable[Prefix], *, whole: bool = False) -> Addresses:
