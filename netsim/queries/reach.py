@@ -18,10 +18,11 @@ import attrs
 
 from netsim.display import Displayed, Document
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits, QuestionError
-from netsim.queries.trace import Hop, Stop, Tracer, Traveller
+from netsim.queries.leaves import Leaves
+from netsim.queries.trace import Hop, Stop, Tracer
 from netsim.queries.traffic import EPHEMERAL, Traffic, TrafficLike, for_family, parse_traffic
 from netsim.rules.model import Rule
-from netsim.space.diagram import AND, FALSE, LESS, OR
+from netsim.space.diagram import AND, FALSE, OR
 from netsim.space.fields import Family
 from netsim.space.packet import Packet
 from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, address_set
@@ -198,20 +199,6 @@ def reach(
         return _Question(network, src, dst, sources, targets, classes, any_instance, strict).answer()
 
 
-@attrs.define
-class _Leaves:
-    """Diagrams in the sender's header: came through, was stopped, or perhaps."""
-
-    through: int = FALSE
-    stopped: int = FALSE
-    perhaps: int = FALSE
-
-    def add(self, other: _Leaves) -> None:
-        self.through = POOL.apply(OR, self.through, other.through)
-        self.stopped = POOL.apply(OR, self.stopped, other.stopped)
-        self.perhaps = POOL.apply(OR, self.perhaps, other.perhaps)
-
-
 class _Question:
     def __init__(
         self,
@@ -315,15 +302,8 @@ class _Question:
         except BudgetExceeded as error:
             self.over_budget = str(error)
             return NOTHING, NOTHING, NOTHING
-        a, b, m = leaves.through, leaves.stopped, leaves.perhaps
-        outside = POOL.apply(OR, b, m)
-        ok = POOL.apply(LESS, a, outside)
-        no = POOL.apply(LESS, POOL.apply(LESS, b, a), m)
-        part = POOL.apply(LESS, POOL.apply(AND, a, b), m)
-        return tuple(  # type: ignore[return-value]
-            PacketSet(POOL.apply(AND, asked.node, POOL.quantify(node, VARIABLE_LEVELS, AND)))
-            for node in (ok, no, part)
-        )
+        ok, no, part = map(PacketSet, leaves.verdict(asked.node))
+        return ok, no, part
 
     def _both_ways(
         self,
@@ -332,55 +312,34 @@ class _Question:
         traffic: Traffic,
         family: Family,
         asked: PacketSet,
-    ) -> _Leaves:
+    ) -> Leaves:
         tracer = Tracer(self.network, traffic, family, targets)
         tracer.start(source, asked.node, IDENTITY)
         leaves = self._leaves(tracer)
         for arrived in tracer.arrived:
             if not traffic.answered:
-                leaves.add(_arrived(arrived))
+                leaves.add(Leaves.of(arrived))
                 self._path(arrived.path, arrived.packets)
                 continue
             answer = Tracer(self.network, traffic, family, (source,), answering=arrived.crossings)
             header = traffic.answer(arrived.change, family)
-            for target in self._answerers(arrived, targets):
-                answer.start(target, arrived.packets, header)
+            who = tracer.ends.answerers(arrived.device, arrived.link, arrived.packets, arrived.change)
+            for target, part in who:
+                answer.start(target, part, header)
             back = self._leaves(answer)
             for returned in answer.arrived:
-                leaf = _arrived(returned)
-                if not arrived.sure:
-                    leaf = _Leaves(perhaps=returned.packets)
-                back.add(leaf)
+                back.add(Leaves.of(returned))
                 self._path((*arrived.path, *returned.path[1:]), returned.packets)
             if not arrived.sure:
-                back = _Leaves(
-                    perhaps=POOL.apply(OR, back.through, POOL.apply(OR, back.stopped, back.perhaps))
-                )
+                back = back.doubted()
             leaves.add(back)
         return leaves
 
-    def _answerers(self, arrived: Traveller, targets: tuple[Instance, ...]) -> list[Instance]:
-        """Who answers: the hosts where the opening packet arrived, else whoever was asked about."""
-        last = arrived.path[-1]
-        if last.name in self.network.devices:
-            return [attrs.evolve(self.network.instances(last.name)[0])]
-        hosts = [h for h in self.network.hosts.values() if h.name in last.name.split(", ")]
-        found = [self.network.instances(h.name)[0] for h in hosts]
-        return (
-            found
-            or [t for t in targets if arrived.link in t.links]
-            or [Instance(arrived.link, (), 1, (arrived.link,), (), False)]
-        )
-
-    def _leaves(self, tracer: Tracer) -> _Leaves:
+    def _leaves(self, tracer: Tracer) -> Leaves:
         self.stops += tracer.stops
         self.undecided += tracer.undecided
         self.assumed.update(tracer.assumed)
-        return _Leaves(
-            FALSE,
-            POOL.fold(OR, [s.sure for s in tracer.stops]),
-            POOL.fold(OR, [s.maybe for s in tracer.stops]),
-        )
+        return Leaves(FALSE, POOL.fold(OR, tracer.stopped), POOL.fold(OR, tracer.perhaps))
 
     def _path(self, path: tuple[Hop, ...], node: int) -> None:
         self.paths[path] = POOL.apply(OR, self.paths.get(path, FALSE), node)
@@ -451,10 +410,6 @@ class _Question:
                 texts = tuple(c.text for c in rule.undecided()) or (rule.action.text or rule.text,)
                 found.setdefault(rule.id, Because(rule, texts))
         return tuple(found.values())
-
-
-def _arrived(t: Traveller) -> _Leaves:
-    return _Leaves(through=t.packets) if t.sure else _Leaves(perhaps=t.packets)
 
 
 def _ends(side: str, instances: tuple[Instance, ...], family: Family) -> PacketSet:

@@ -386,11 +386,15 @@ class Pool:
                 return n
             found = memo.get(n)
             if found is None:
+                level = self.level[n]
+                by = mapping.get(level)
+                if isinstance(by, Const):  # the other children are never looked at
+                    found = memo[n] = walk(self.children[n][bisect_left(self.bounds[n], by.value)])
+                    return found
                 children = []
                 for child in self.children[n]:
                     children.append(walk(child))
-                level = self.level[n]
-                found = memo[n] = self._replace(level, self.bounds[n], children, mapping.get(level), choices)
+                found = memo[n] = self._replace(level, self.bounds[n], children, by, choices)
             return found
 
         return walk(a)
@@ -406,8 +410,8 @@ class Pool:
         match by:
             case None:
                 return self.branch(level, bounds, children)
-            case Const(value):
-                return children[bisect_left(bounds, value)]
+            case Const():
+                raise AssertionError("a constant is put in place before its node's children are")
             case Choice(ranges):
                 picked: dict[int, None] = {}
                 for low, high in ranges:
