@@ -9,7 +9,7 @@ counts source addresses of a family, or a service's instances by weight; never p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from fractions import Fraction
 from typing import Any
@@ -233,7 +233,7 @@ class _Question:
             allowed |= sets[0]
             blocked |= sets[1]
             split |= sets[2]
-            shares.append(SourceShare(source.name, _status(mine, *sets), source.weight, mine))
+            shares.append(SourceShare(source.name, status_of(mine, *sets), source.weight, mine))
         if not asked:
             raise QuestionError.of(
                 f"nothing is asked: no packet goes from {self.src!r} to {self.dst!r} like this",
@@ -249,7 +249,7 @@ class _Question:
         witnesses = {name: part.sample() for name, part in parts.items() if part}
         return Reachability(
             self.src, self.dst, "; ".join(t.text for t in self.classes),
-            _status(asked, allowed, blocked, split), asked, allowed, blocked, split, unknown,
+            status_of(asked, allowed, blocked, split), asked, allowed, blocked, split, unknown,
             self._blockers(asked, shares), self._paths(), tuple(shares),
             {k: v for k, v in witnesses.items() if v is not None}, assumptions, self._because(unknown),
         )  # fmt: skip
@@ -259,11 +259,11 @@ class _Question:
         groups = [(t,) for t in self.targets] if self.any_instance else [self.targets]
         for traffic in self.classes:
             for family in Family:
-                base = for_family(traffic, family).opening & _ends("src", (source,), family)
+                base = for_family(traffic, family).opening & ends_of("src", (source,), family)
                 results = []
                 for group in groups:
                     others = tuple(t for t in group if t.name != source.name)
-                    wanted = base & _ends("dst", others, family)
+                    wanted = base & ends_of("dst", others, family)
                     if wanted:
                         results.append(
                             (
@@ -375,7 +375,7 @@ class _Question:
                         stop.trail,
                         stop.direction,
                         stop.path,
-                        _share(sure | maybe, shares),
+                        share_of(sure | maybe, shares),
                     )
                 )
         return tuple(sorted(found, key=lambda b: (not b.packets, -b.share)))
@@ -412,7 +412,8 @@ class _Question:
         return tuple(found.values())
 
 
-def _ends(side: str, instances: tuple[Instance, ...], family: Family) -> PacketSet:
+def ends_of(side: str, instances: tuple[Instance, ...], family: Family) -> PacketSet:
+    """The packets whose `"src"` or `"dst"` is an address of one of the instances."""
     result = NOTHING
     for instance in instances:
         mine = {f: ranges for f, ranges in instance.addresses if f is family and ranges}
@@ -421,7 +422,8 @@ def _ends(side: str, instances: tuple[Instance, ...], family: Family) -> PacketS
     return result
 
 
-def _status(asked: PacketSet, allowed: PacketSet, blocked: PacketSet, split: PacketSet) -> Status:
+def status_of(asked: PacketSet, allowed: PacketSet, blocked: PacketSet, split: PacketSet) -> Status:
+    """The answer in one word, by the algebra above."""
     if asked == allowed:
         return Status.ALLOWED
     if asked == blocked:
@@ -430,7 +432,7 @@ def _status(asked: PacketSet, allowed: PacketSet, blocked: PacketSet, split: Pac
     return Status.UNKNOWN if unknown and not blocked and not split else Status.PARTIAL
 
 
-def _share(part: PacketSet, shares: list[SourceShare]) -> Fraction:
+def share_of(part: PacketSet, shares: Sequence[SourceShare]) -> Fraction:
     """The part of the sources, by weight, that a set touches; by addresses where there is one source."""
     if len(shares) == 1:
         touched, total = part.address_ranges("src"), shares[0].sources.address_ranges("src")
