@@ -351,6 +351,7 @@ def _assumptions(network: Network, listed: list[Traffic], answers: Answers) -> t
     if any(t.ephemeral for t in listed):
         found.append(Assumption("source-ports", "clients use the source ports 1024-65535"))
     found += network.assumptions
+    found += [Assumption("gateway", text) for text in answers.assumed]
     if answers.over_budget:
         found.append(Assumption("budget", answers.over_budget))
     return tuple(found)

@@ -66,11 +66,11 @@ def _grid(matrix: Matrix, cells: list[Cell]) -> list[Any]:
     """Rows send, columns receive; columns are numbered, so that names of any length fit."""
     numbers = [str(n) for n in range(1, len(matrix.ends) + 1)]
     by_pair = {(c.src, c.dst): c for c in cells}
-    rows = []
+    rows: list[list[str | Span]] = []
     for number, src in zip(numbers, matrix.ends, strict=True):
         marks = [by_pair[src, dst].status for dst in matrix.ends]
         spans = [Span(" ") if m is None else Span(*_SYMBOLS[m]) for m in marks]
-        rows.append((number, src, *spans))
+        rows.append([number, src, *spans])
     return [Table(("", "from", *numbers), rows, right=("", *numbers))]
 
 
@@ -121,19 +121,15 @@ def _beyond(matrix: Matrix) -> list[Any]:
             blocks += _capped([(0, Span(line, tone)) for line in lines])
         return blocks
     blocks += _grid(matrix, list(matrix.beyond))
-    lines = []
-    for cell in leaks[:SHOWN]:
-        part = cell.allowed | cell.split
-        example = part.sample()
-        lines.append((0, f"{cell.src} -> {cell.dst}: {example}"))
-    if lines:
+    if leaks:
         blocks.append(Paragraph("For example:"))
-        blocks += _capped(lines, len(leaks))
+        examples = [(c, (c.allowed | c.split).sample()) for c in leaks[:GRID]]
+        blocks.append(Items([(0, f"{c.src} -> {c.dst}: {packet}") for c, packet in examples]))
     return blocks
 
 
-def _capped(lines: list[Any], total: int | None = None) -> list[Any]:
-    left = (len(lines) if total is None else total) - SHOWN
+def _capped(lines: list[Any]) -> list[Any]:
+    left = len(lines) - SHOWN
     blocks: list[Any] = [Items(lines[:SHOWN])]
     if left > 0:
         blocks.append(Paragraph(Span(f"  ... and {left} more", Tone.DIM)))

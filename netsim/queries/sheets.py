@@ -66,6 +66,7 @@ class Answers:
     sheets: list[Sheet] = attrs.Factory(list)
     occurs: dict[tuple[str, str, int], int] = attrs.Factory(dict)
     over_budget: str = ""
+    assumed: dict[str, None] = attrs.Factory(dict)
 
 
 Ranges = dict[Family, tuple[Range, ...]]
@@ -190,7 +191,7 @@ class _Task:
                 mine = [b for b in asked if b.raw is raw]
                 if mine:
                     ends = Ends(self.network, family, self._placed(), self._members(family))
-                    found = sweep(self.network, family, sources, ends, mine)
+                    found = sweep(self.network, family, sources, ends, mine, self.answers.assumed)
                     kept += [self._sheet(family, b, places, *r) for b, r in zip(mine, found, strict=True)]
         for sheet, bundle, node in kept:  # nothing is kept of a task that runs out of its budget
             self._keep(sheet, bundle, node)

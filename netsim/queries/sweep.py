@@ -169,11 +169,12 @@ def sweep(
     sources: Sequence[tuple[Instance, int]],
     targets: Ends,
     asked: Sequence[Bundle],
+    assumed: dict[str, None],
 ) -> list[tuple[int, int, int, int]]:
     """For each bundle: what was asked, and of it what is allowed, blocked and split.
 
     `sources` come with the packets asked of them, whatever the class. All bundles are raw, or none is.
-    Raises `BudgetExceeded`.
+    What was taken for granted on the way is added to `assumed`. Raises `BudgetExceeded`.
     """
     wanted = [b.opening for b in asked]
     every = POOL.fold(OR, wanted)
@@ -198,8 +199,9 @@ def sweep(
             for t in arrived:
                 leaves.add(Leaves.of(t))
         else:
-            _answers(network, family, arrived, targets, back, bundle, leaves)
+            _answers(network, family, arrived, targets, back, bundle, leaves, assumed)
         result.append((mine, *leaves.verdict(mine)))
+    assumed.update(there.assumed)
     return result
 
 
@@ -211,6 +213,7 @@ def _answers(
     back: Ends,
     bundle: Bundle,
     leaves: Leaves,
+    assumed: dict[str, None],
 ) -> None:
     """The answers of what arrived, joined where they went through the same devices."""
     alone = not _regular(bundle.classes[0])
@@ -234,6 +237,7 @@ def _answers(
         for returned in answer.arrived:
             came.add(Leaves.of(returned))
         leaves.add(came if sure else came.doubted())
+        assumed.update(answer.assumed)
 
 
 __all__ = ["Bundle", "Sweep", "bundles", "joined", "sweep"]
