@@ -28,7 +28,7 @@ from netsim.space.fields import ADDRESS_FIELDS, FIELDS, LEVEL_MAXIMA, Family, Ra
 from netsim.space.packets import POOL, PacketSet, field_node
 from netsim.topology.network import Instance, Network
 
-BATCH = 16
+BATCH = 32
 """How many sources one sweep has: large enough to share the work, small enough to report progress."""
 
 ALLOWED, BLOCKED, SPLIT, UNKNOWN = 1, 2, 4, 8
@@ -182,6 +182,7 @@ class _Task:
         self.network = network
         self.batch, self.ends, self.columns, self.answers = batch, ends, columns, answers
         self.targets = list({i.name: i for end in ends for i in end.instances}.values())
+        self.ranges = {t.name: _ranges([t]) for t in self.targets}
 
     def run(self) -> None:
         """Ask, and keep what is found."""

@@ -193,7 +193,7 @@ def sweep(
     for bundle, opening in zip(asked, wanted, strict=True):
         mine = POOL.apply(AND, sent, opening)
         leaves = Leaves(FALSE, POOL.apply(AND, stopped, mine), POOL.apply(AND, perhaps, mine))
-        arrived = [attrs.evolve(t, packets=POOL.apply(AND, t.packets, mine)) for t in there.arrived]
+        arrived = [attrs.evolve(t, packets=POOL.apply(AND, t.packets, opening)) for t in there.arrived]
         arrived = [t for t in arrived if t.packets]
         if not bundle.answered:
             for t in arrived:

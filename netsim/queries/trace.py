@@ -463,23 +463,18 @@ class Tracer:
         self, change: Transformation, crossing: Crossing | None, iif: str, device: Device
     ) -> Transformation:
         """The packet as a device gets it: unmarked, on its interface, in the state that the device knows."""
-        maps: dict[int, LevelMap] = {**dict(change.without(_CONTEXT).maps)}
-        maps |= _sets("iif", interface_value(iif) if iif else ABSENT)
-        maps |= _sets("oif", ABSENT)
-        maps |= _sets("mark", 0)
+        entry = None if crossing is None else (crossing.ctmark, crossing.status)
+        state = direction = None
         if crossing is not None:
-            maps |= _sets("state", State.ESTABLISHED) | _sets("direction", Direction.REPLY)
-            maps |= _sets("ctmark", 0) | dict(crossing.ctmark) | _sets("ct_status", crossing.status)
-        else:
-            maps |= _sets("ctmark", 0) | _sets("ct_status", 0)
-            if self.answering is not None:
-                lost = State.NEW if self.traffic.protocol not in (6, 1, 58, 132, 33) else State.INVALID
-                if self._tracking(device) is Tracking.UNTRACKED:
-                    lost = State.UNTRACKED
-                maps |= _sets("state", lost) | _sets("direction", Direction.ORIGINAL)
-            elif not self.traffic.raw:
-                maps |= _sets("direction", Direction.ORIGINAL)
-        return Transformation.of(maps)
+            state, direction = State.ESTABLISHED, Direction.REPLY
+        elif self.answering is not None:
+            state = State.NEW if self.traffic.protocol not in (6, 1, 58, 132, 33) else State.INVALID
+            if self._tracking(device) is Tracking.UNTRACKED:
+                state = State.UNTRACKED
+            direction = Direction.ORIGINAL
+        elif not self.traffic.raw:
+            direction = Direction.ORIGINAL
+        return _as_received(change, iif, state, direction, entry)
 
     # Chains
 
@@ -578,14 +573,41 @@ def _has_doubts(rules: RuleSet) -> bool:
     )
 
 
+@lru_cache(maxsize=16_384)
+def _as_received(
+    change: Transformation,
+    iif: str,
+    state: State | None,
+    direction: Direction | None,
+    entry: tuple[tuple[tuple[int, LevelMap], ...], int] | None,
+) -> Transformation:
+    """A packet as a device gets it; `entry` is what the device kept of its connection, marks and status."""
+    maps: dict[int, LevelMap] = {**dict(change.without(_CONTEXT).maps)}
+    maps |= _sets("iif", interface_value(iif) if iif else ABSENT)
+    maps |= _sets("oif", ABSENT)
+    maps |= _sets("mark", 0)
+    ctmark, status = entry or ((), 0)
+    maps |= _sets("ctmark", 0) | dict(ctmark) | _sets("ct_status", status)
+    if state is not None:
+        maps |= _sets("state", state)
+    if direction is not None:
+        maps |= _sets("direction", direction)
+    return Transformation.of(maps)
+
+
 def _restore(change: Transformation, crossing: Crossing, to: str, source: str) -> Transformation:
     """One end of an answer as the opening packet had it before the device translated it."""
+    return _restored(change, crossing.before, to, source)
+
+
+@lru_cache(maxsize=16_384)
+def _restored(change: Transformation, before: Transformation, to: str, source: str) -> Transformation:
     maps = dict(change.maps)
     names = [(ADDRESS_FIELDS[to, f], ADDRESS_FIELDS[source, f]) for f in Family]
     names.append((f"{to[0]}port", f"{source[0]}port"))
     for target, origin in names:
         for level, from_level in zip(FIELDS[target].levels, FIELDS[origin].levels, strict=True):
-            by = crossing.before.level_map(from_level)
+            by = before.level_map(from_level)
             maps[level] = by if by is not None else Shift(from_level, ((0, LEVEL_MAXIMA[from_level], 0),))
     return Transformation.of(maps)
 

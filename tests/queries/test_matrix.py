@@ -69,7 +69,9 @@ def test_nothing_else_is_proven_or_refuted() -> None:
     one_way = accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n-A FORWARD -s 10.0.1.5 -p gre -j ACCEPT\n")
     m = Network.build(**site(one_way)).matrix(["client", "server"], "tcp/80")
     assert [(c.src, c.dst) for c in m.leaks] == [("client", "server")]
-    assert m.rest("client", "server").allowed.sample().protocol == 47  # type: ignore[union-attr]
+    example = m.rest("client", "server").allowed.sample()
+    assert example is not None
+    assert example.protocol == 47
     doubt = accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n-A FORWARD -m time --timestart 08:00 -j ACCEPT\n")
     m = Network.build(**site(doubt)).matrix(["client", "server"], "tcp/80")
     assert (len(m.leaks), len(m.doubts)) == (0, 2)
