@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,18 @@ def test_a_generated_network(doubts: float) -> None:
     all_agree(network.matrix("services", traffic))
     mixed = ["z001", "z002-h10", "internet", "10.1.0.0/23", "svc01", "hub01", "2001:db8:1::/62"]
     all_agree(network.matrix(mixed, ["tcp/443", "any; tcp/22", packets(state="established", ttl=64)]))
+
+
+def test_many_batches_and_a_sample_of_many_zones() -> None:
+    network = Network.build(**generate(70, seed=5, doubts=0.2))
+    m = network.matrix("zones")
+    assert len(m.cells) == 71 * 71 * 4
+    assert "unknown" in {name for c in m.cells + m.beyond for name in c.occurs}
+    cells = [*m.cells, *m.beyond]
+    for cell in random.Random(1).sample([c for c in cells if c.status is not Status.BLOCKED], 25):
+        agrees(cell)
+    for cell in random.Random(2).sample(cells, 15):
+        agrees(cell)
 
 
 def test_equal_cost_ways_and_asymmetric_returns() -> None:
