@@ -115,7 +115,7 @@ class Limits:
     set_elements: int = 5_000_000
     diagnostics: int = 200
     nodes: int = 20_000_000
-    states: int = 100_000
+    states: int = 5_000
     paths: int = 10_000
 
 

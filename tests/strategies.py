@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import netaddr
 from hypothesis import strategies as st
 
@@ -158,3 +159,43 @@ packet_sets: st.SearchStrategy[PacketSet] = st.recursive(
     ),
     max_leaves=6,
 )
+
+
+@st.composite
+def edited(draw: st.DrawFn, before: RuleSet) -> RuleSet:
+    """A rule set with one to three rules deleted, repeated, exchanged or replaced, or a policy turned."""
+    result = before
+    for _ in range(draw(st.integers(1, 3))):
+        names = sorted(result.chains)
+        name = draw(st.sampled_from(names))
+        chain = result.chains[name]
+        found = list(chain.rules)
+        kind = draw(st.sampled_from(["delete", "insert", "swap", "replace", "policy"]))
+        at = draw(st.integers(0, max(0, len(found) - 1)))
+        table = name.partition("/")[0]
+        later = tuple(n for n in (f"{table}/one", f"{table}/two") if n in result.chains and n > name)
+        if name.endswith("base"):
+            later = (f"{table}/one", f"{table}/two")
+        new = draw(rules(name, 1, later, table == "nat"))
+        if kind == "policy" and chain.policy is not None:
+            turned = DROP if chain.policy is ACCEPT else ACCEPT
+            result = result.replace([attrs.evolve(chain, policy=turned)])
+            continue
+        if kind == "insert" or not found:
+            found.insert(at, new)
+        elif kind == "delete":
+            del found[at]
+        elif kind == "swap":
+            found.insert(draw(st.integers(0, len(found) - 1)), found.pop(at))
+        else:
+            found[at] = new
+        numbered = tuple(attrs.evolve(r, number=n) for n, r in enumerate(found, 1))
+        result = result.replace([attrs.evolve(chain, rules=numbered)])
+    return result
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> tuple[RuleSet, RuleSet]:
+    """A rule set and an edited copy."""
+    before = draw(rule_sets())
+    return before, draw(edited(before))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -22,6 +23,9 @@ OK, NO, WRONG, UNKNOWN, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
 def run(app: Callable[..., Any]) -> NoReturn:
     """Run the app; errors become messages on standard error and exit codes."""
+    for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -60,8 +64,12 @@ def run(app: Callable[..., Any]) -> NoReturn:
 
 
 def emit(value: Any) -> None:
-    """One JSON value on a line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+    """One JSON value on a line; escaped throughout where the output is not UTF-8."""
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(value, ensure_ascii=plain, separators=(",", ":"))
+    if not text.isascii():  # a lone surrogate has no UTF-8
+        text = "".join(f"\\u{ord(c):04x}" if 0xD800 <= ord(c) <= 0xDFFF else c for c in text)
+    sys.stdout.write(text + "\n")
 
 
 def show(result: Any) -> None:

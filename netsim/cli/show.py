@@ -17,8 +17,10 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """What is in a file of rules or a site: rules counted, those partly unmodelled listed."""
+    from netsim.errors import Diagnostic, InputError
     from netsim.parsers import parse_file
     from netsim.rules.show import ruleset_document, ruleset_row
+    from netsim.source import Source
 
     if path is not None and path.is_file():
         ruleset = parse_file(path)
@@ -27,6 +29,8 @@ def show(
         else:
             print_result(ruleset_document(ruleset))
         return OK
+    if path is not None and not path.exists():
+        raise InputError([Diagnostic(Source(str(path)), "NS120", "there is no such file or folder")])
     from netsim.topology.site import load
 
     network = load(site_folder(site or path))

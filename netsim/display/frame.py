@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 
-def to_frame(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Any:
+def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Any:
     """A `pandas.DataFrame` of these columns. Raises `ModuleNotFoundError` that names the extra."""
     try:
         pandas: Any = import_module("pandas")

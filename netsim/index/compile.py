@@ -11,14 +11,16 @@ overlap are somebody else's choice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 from netsim.rules.journey import HAS_ENTRY, PORT_FIELDS
 from netsim.rules.model import (
     Adjust,
     AnyOf,
     Bits,
+    ChangeSet,
     Condition,
     Deferred,
     Effect,
@@ -30,6 +32,7 @@ from netsim.rules.model import (
     RuleSet,
     SetBits,
     SetField,
+    Track,
     Unmodelled,
     Untrack,
     flat,
@@ -38,6 +41,7 @@ from netsim.rules.model import Pool as NatPool
 from netsim.space import transform
 from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, LevelMap
 from netsim.space.fields import (
+    ABSENT,
     ADDRESS_FIELDS,
     FIELDS,
     PORT_PROTOCOLS,
@@ -74,21 +78,58 @@ def pure_texts(rules: RuleSet) -> tuple[str, ...]:
     return tuple(texts)
 
 
-class Compiler:
-    """Compiles the rules of one rule set; equal conditions compile once.
+Variables = Mapping[str, int]
+"""The text of a pure unmodelled condition -> the position of its variable in the field `variables`."""
 
-    `first_variable`: the position of this rule set's first unmodelled variable. Those that no longer
-    fit are treated as impure, which is less exact and never wrong.
+
+def numbered(texts: Iterable[Hashable], known: Mapping[Any, int] | None = None) -> dict[Any, int]:
+    """A variable for each text: the one that it has in `known`, else the first that is free.
+
+    Texts for which no variable is left have none: they are treated as impure, which is less exact and
+    never wrong. Texts keep their variables from one network to the next, so that what an edit
+    does not touch need not be compiled again.
+    """
+    wanted = dict.fromkeys(texts)
+    found = {text: known[text] for text in wanted if text in known} if known else {}
+    taken = set(found.values())
+    free = (position for position in range(VARIABLES) if position not in taken)
+    for text in wanted:
+        if text not in found:
+            position = next(free, None)
+            if position is None:
+                break
+            found[text] = position
+    return found
+
+
+_KNOWN: dict[Hashable, dict[Condition, Bounds]] = {}
+_CONTEXTS = 64
+"""For how many contexts (back end and variables) compiled conditions are kept."""
+
+
+class Compiler:
+    """Compiles the rules of one rule set; equal conditions compile once, also in other rule sets.
+
+    `variables` default to those of the rule set's own texts, numbered in the order of the rules.
+    `context` is what a compiled condition depends on besides itself.
     """
 
-    def __init__(self, rules: RuleSet, *, first_variable: int = 0) -> None:
+    def __init__(self, rules: RuleSet, *, variables: Variables | None = None) -> None:
         self.rules = rules
-        self.variables: dict[str, int] = {}
+        texts = pure_texts(rules)
+        positions = numbered(texts) if variables is None else variables
         levels = FIELDS["variables"].levels
-        for offset, text in enumerate(pure_texts(rules)):
-            if first_variable + offset < VARIABLES:
-                self.variables[text] = levels[first_variable + offset]
-        self._bounds: dict[Condition, Bounds] = {}
+        self.variables = {text: levels[positions[text]] for text in texts if text in positions}
+        asked = {c.text for r in rules.rules() for c in flat(r.conditions) if isinstance(c, Deferred)}
+        self._deferred = tuple(level for text, level in self.variables.items() if text in asked)
+        self.context: Hashable = (
+            rules.backend == "nft",
+            tuple(sorted(self.variables.items())),
+            self._deferred,
+        )
+        if self.context not in _KNOWN and len(_KNOWN) >= _CONTEXTS:
+            _KNOWN.clear()
+        self._bounds = _KNOWN.setdefault(self.context, {})
 
     @cached_property
     def _payload_ports(self) -> int:
@@ -98,9 +139,10 @@ class Compiler:
 
     def rule_bounds(self, rule: Rule) -> Bounds:
         """Where every condition of a rule surely and possibly holds; no conditions: everywhere."""
-        return self._all(rule.conditions)
+        return self.bounds_of(rule.conditions)
 
-    def _all(self, conditions: Iterable[Condition]) -> Bounds:
+    def bounds_of(self, conditions: Iterable[Condition]) -> Bounds:
+        """Where every one of some conditions surely and possibly holds; none: everywhere."""
         sure = possible = TRUE
         for condition in conditions:
             more_sure, more_possible = self.bounds(condition)
@@ -132,7 +174,7 @@ class Compiler:
             case AnyOf(alternatives, negated):
                 sures, possibles = [], []
                 for alternative in alternatives:
-                    sure, possible = self._all(alternative)
+                    sure, possible = self.bounds_of(alternative)
                     sures.append(sure)
                     possibles.append(possible)
                 sure, possible = POOL.fold(OR, sures), POOL.fold(OR, possibles)
@@ -192,10 +234,19 @@ class Compiler:
                 return [(TRUE, transform.table(field, table))]
             case Untrack():
                 return [(TRUE, transform.constant("state", int(State.UNTRACKED)))]
+            case Track() | ChangeSet():
+                return [(TRUE, IDENTITY)]
             case Netmap():
-                return self._netmap(effect, rule)
+                return self._asked_anew(self._netmap(effect, rule))
             case Nat():
-                return self._nat(effect)
+                return self._asked_anew(self._nat(effect))
+
+    def _asked_anew(self, ways: list[Alternative]) -> list[Alternative]:
+        """What context decides may be about the translated address: another answer is possible behind it."""
+        if not self._deferred:
+            return ways
+        change = Transformation.of({level: Choice(((0, 1),)) for level in self._deferred})
+        return [(where, None if first is None else first.then(change)) for where, first in ways]
 
     def _netmap(self, effect: Netmap, rule: Rule) -> list[Alternative]:
         side = "src" if effect.kind is NatKind.SOURCE else "dst"
@@ -206,19 +257,22 @@ class Compiler:
         )
         change = transform.network(field, effect.network, effect.prefix, ranges)
         if change is None:
-            return open_choice((field,))
+            return [
+                (where, t and t.then(_noted(effect.kind, different=None)))
+                for where, t in open_choice((field,))
+            ]
         # Where the address is in the target network already, nothing changes.
         host = (1 << (effect.family.bits - effect.prefix)) - 1
         same = condition_node(field, ((effect.network, effect.network | host),))
-        bit = CtStatus.SNAT if effect.kind is NatKind.SOURCE else CtStatus.DNAT
-        noted = transform.bits("ct_status", ~bit & 0x3F, bit)
-        return [(POOL.negate(same), change.then(noted)), (same, change)]
+        return [(POOL.negate(same), change.then(_noted(effect.kind, different=True))), (same, change)]
 
     def _nat(self, nat: Nat) -> list[Alternative]:
         side = "src" if nat.kind is NatKind.SOURCE else "dst"
         field, port = ADDRESS_FIELDS[side, nat.family], side[0] + "port"
         if nat.deferred:
-            ways = open_choice((field,))
+            ways = [
+                (where, t and t.then(_noted(nat.kind, different=None))) for where, t in open_choice((field,))
+            ]
             if nat.pools and nat.pools[0].ports:
                 change = transform.choice(port, (nat.pools[0].ports,))
                 assert change is not None
@@ -229,10 +283,11 @@ class Compiler:
         rest = TRUE
         for pool in nat.pools:
             where = rest
-            if pool.interface:
-                value = interface_value(pool.interface)
+            if pool.own or pool.interface:
+                value = ABSENT if pool.own else interface_value(pool.interface)
                 where = POOL.apply(AND, rest, condition_node(interface, ((value, value),)))
-            rest = POOL.apply(LESS, rest, where)
+            if not pool.more:
+                rest = POOL.apply(LESS, rest, where)
             if pool.missing:
                 ways.append((where, None))
             elif where:
@@ -248,15 +303,18 @@ class Compiler:
             ways = _split(ways, port, pool.ports, keep=not pool.random)
         elif pool.random:
             ways = _split(ways, port, (0, 65535), keep=False)
-        bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
-        status = FIELDS["ct_status"]
-        level = status.levels[status.width - bit.bit_length()]
-        noted = {
-            True: transform.bits("ct_status", ~bit & 0x3F, bit),
-            False: IDENTITY,
-            None: Transformation.of({level: Choice(((0, 1),))}),
-        }
-        return [(node, change.then(noted[different])) for node, change, different in ways]
+        return [(node, change.then(_noted(kind, different=different))) for node, change, different in ways]
+
+
+def _noted(kind: NatKind, *, different: bool | None) -> Transformation:
+    """Connection tracking notes a translation that changed something (None: that is open)."""
+    bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
+    if different:
+        return transform.bits("ct_status", ~bit & 0x3F, bit)
+    if different is False:
+        return IDENTITY
+    status = FIELDS["ct_status"]
+    return Transformation.of({status.levels[status.width - bit.bit_length()]: Choice(((0, 1),))})
 
 
 _Move = tuple[int, Transformation, bool | None]
@@ -304,13 +362,3 @@ def opened() -> Transformation:
     change = open_choice(name for name in FIELDS if name not in _STAYS)[0][1]
     assert change is not None
     return change
-
-
-def variables_of(rules: Mapping[str, RuleSet]) -> dict[str, int]:
-    """The first variable of each device's rule set, one behind the other."""
-    offsets: dict[str, int] = {}
-    start = 0
-    for name, ruleset in rules.items():
-        offsets[name] = start
-        start += len(pure_texts(ruleset))
-    return offsets

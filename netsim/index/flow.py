@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from netsim.index.function import Functions, call_order
-from netsim.rules.evaluate import LOOPBACK, nat_kind
-from netsim.rules.journey import Addresses, uses_tracking
+from netsim.rules.evaluate import LOOPBACK, nat_kind, redirects
+from netsim.rules.journey import Addresses, is_filter, uses_tracking
 from netsim.rules.model import (
     CONNTRACK_PRIORITY,
     ActionKind,
@@ -26,7 +26,7 @@ from netsim.rules.model import (
     RuleSet,
     Verdict,
 )
-from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Const
+from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Choice, Const
 from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, NO_MAC, Family, State
 from netsim.space.packets import (
     POOL,
@@ -73,11 +73,30 @@ class Passage:
 
 
 @attrs.frozen(slots=True)
+class Journey:
+    """What became of a set on its whole way: `outcomes` are masks over packets and unmodelled variables.
+
+    `leaving` are the pieces that go on, each with what has happened to it.
+    """
+
+    outcomes: int
+    leaving: tuple[Piece, ...]
+
+
+@attrs.define(slots=True)
+class Watch:
+    """What is noted on a journey: the decisions, and in `met` (None: not asked) id(rule) -> packets met."""
+
+    decisions: list[Decision] = attrs.Factory(list)
+    met: dict[int, int] | None = None
+
+
+@attrs.frozen(slots=True)
 class Decision:
     """What a rule, or a policy (`rule` None), does with part of the packets asked about.
 
     `sure` and `maybe` are disjoint diagrams in the sender's header. `verdict` None: an unmodelled target.
-    `trail` is one way of jumps to the rule.
+    `trail` is one way of jumps from `base`, where the packets came in, to the rule.
     """
 
     chain: Chain
@@ -85,10 +104,13 @@ class Decision:
     verdict: Verdict | None
     sure: int
     maybe: int
-    trail: tuple[Rule, ...] = ()
+    trail: tuple[Rule, ...]
+    base: Chain
 
 
 _SEES_NO_OIF = constant("oif", ABSENT)
+_OIF = FIELDS["oif"].level
+_LEAVES_SOMEWHERE = Transformation.of({_OIF: Choice(((ABSENT + 1, FIELDS["oif"].maximum),))})
 _SEES_NO_ENTRY = constant("state", int(State.INVALID))
 _STATE = FIELDS["state"].level
 _ENDS = {
@@ -154,6 +176,12 @@ def _translates(change: Transformation, kind: NatKind) -> bool:
     return any(level in levels for level, _ in change.maps)
 
 
+def _opens_destination(change: Transformation) -> bool:
+    """Whether a translation has left the destination open."""
+    levels = {FIELDS[ADDRESS_FIELDS["dst", f]].levels[0] for f in Family}
+    return any(k in levels and by == Choice(((0, POOL.maxima[k]),)) for k, by in change.maps)
+
+
 class Flow:
     """Asks the chains of one rule set about sets of packets."""
 
@@ -162,6 +190,7 @@ class Flow:
         self.functions = functions
         self.addresses = addresses
         self._tracks = uses_tracking(rules)
+        self._redirects = any(redirects(effect) for rule in rules.rules() for effect in rule.effects)
 
     def at(self, point: Point, pieces: Iterable[Piece]) -> Passage:
         """What the base chains of one hook point do with pieces, one chain after the other."""
@@ -230,53 +259,77 @@ class Flow:
         A function of the packet as it arrives at the device; unmodelled variables are quantified away:
         a packet whose verdict depends on one has several outcomes.
         """
+        return POOL.quantify(self.journey(packets, hook).outcomes, VARIABLE_LEVELS, UNION)
+
+    def journey(self, packets: int, hook: Point, watch: Watch | None = None) -> Journey:
+        """What becomes of a set of packets that routing would send to `hook` as they arrive.
+
+        `watch` is told what decides them, in the order of the journey: rules and policies that drop wherever
+        they stand, and what the filter of the hook accepts; and which packets may match which rule.
+        """
         if self.rules.family is not None:
             mine = field_node(FIELDS["family"], ((self.rules.family, self.rules.family),))
-            other = POOL.apply(WITHIN, POOL.apply(LESS, packets, mine), ACCEPT)
+            foreign = POOL.apply(LESS, packets, mine)
             packets = POOL.apply(AND, packets, mine)
         else:
-            other = FALSE
+            foreign = FALSE
+        result = POOL.apply(WITHIN, foreign, ACCEPT)
         if self._tracks:  # reassembled before any chain: a lone later fragment is nobody's question
             later = bits_node(FIELDS["fragment"], 1, 1)
             fragments = POOL.apply(WITHIN, POOL.apply(AND, packets, later), ANY)
-            other = POOL.apply(UNION, other, fragments)
+            result = POOL.apply(UNION, result, fragments)
             packets = POOL.apply(LESS, packets, later)
         change = IDENTITY
         if hook is Point.OUTPUT:
             change = constant("iif", ABSENT).then(constant("mac", NO_MAC))
-        passage = self.at(
-            Point.OUTPUT if hook is Point.OUTPUT else Point.PREROUTING, [Piece(packets, change)]
-        )
-        blocked = list(passage.blocked)
+        blocked: list[Blocked] = []
+
+        def met(point: Point, pieces: tuple[Piece, ...], last: Point) -> tuple[Piece, ...]:
+            passage = self.at(point, pieces)
+            blocked.extend(passage.blocked)
+            if watch is not None:
+                watch.decisions.extend(
+                    d
+                    for d in self.decisions(point, pieces, watch.met)
+                    if d.verdict is not Verdict.ACCEPT or is_filter(d.base, last)
+                )
+            return passage.out
+
+        first = Point.OUTPUT if hook is Point.OUTPUT else Point.PREROUTING
         leaving: list[Piece] = []
-        for point, routed in self._routed(passage.out, hook).items():
+        for point, routed in self._routed(met(first, (Piece(packets, change),), hook), hook).items():
             pieces = routed
             if point is Point.FORWARD:
                 pieces, expired = hopped(routed)
                 blocked += expired
-            arrived = self.at(point, pieces) if point is not Point.OUTPUT else Passage(pieces)
-            blocked += arrived.blocked
+            if point is not Point.OUTPUT:
+                pieces = met(point, pieces, point)
             if point is not Point.INPUT:
-                arrived = self.at(Point.POSTROUTING, arrived.out)
-                blocked += arrived.blocked
-            leaving += arrived.out
-        result = other
+                pieces = met(Point.POSTROUTING, pieces, point)
+            leaving += pieces
         for end in blocked:
             result = POOL.apply(UNION, result, POOL.apply(WITHIN, end.packets, end.mask))
         for piece in leaving:
             result = POOL.apply(UNION, result, POOL.apply(WITHIN, piece.packets, ACCEPT))
-        return POOL.quantify(result, VARIABLE_LEVELS, UNION)
+        if foreign:
+            leaving.append(Piece(foreign))
+        return Journey(result, merged(leaving))
 
     def _routed(self, pieces: Iterable[Piece], hook: Point) -> dict[Point, tuple[Piece, ...]]:
         """Pieces by the hook to which routing sends them, after destination NAT."""
         result: dict[Point, list[Piece]] = {hook: []}
         for piece in pieces:
-            if NatKind.DESTINATION not in piece.done or not self.addresses.known:
+            opened = self._redirects and _opens_destination(piece.change)
+            if NatKind.DESTINATION not in piece.done or not (self.addresses.known or opened):
                 result[hook].append(piece)
                 continue
-            own = self.own_addresses("dst")
-            here = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, own, OR))
-            there = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, POOL.negate(own), OR))
+            here = there = (
+                piece.packets
+            )  # redirected to an address that is not known yet, or changed otherwise
+            if not opened:
+                own = self.own_addresses("dst")
+                here = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, own, OR))
+                there = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, POOL.negate(own), OR))
             both = POOL.apply(AND, here, there)
             for part, local in ((here, True), (there, False)):
                 for node, sure in (
@@ -288,6 +341,12 @@ class Flow:
                         change = change.then(constant("oif", LOOPBACK)) if local else change
                     else:
                         point = Point.INPUT if local else Point.FORWARD
+                    if point is Point.FORWARD and hook is Point.INPUT:
+                        # one that had no way out gets one, and nobody says which
+                        nowhere = POOL.apply(AND, node, condition_node("oif", ((ABSENT, ABSENT),)))
+                        node = POOL.apply(LESS, node, nowhere)
+                        somewhere = change.then(_LEAVES_SOMEWHERE)
+                        result.setdefault(point, []).append(Piece(nowhere, somewhere, sure, piece.done))
                     result.setdefault(point, []).append(
                         attrs.evolve(piece, packets=node, change=change, sure=sure)
                     )
@@ -300,20 +359,23 @@ class Flow:
 
     # Which rules decide
 
-    def decisions(self, point: Point, pieces: Iterable[Piece]) -> list[Decision]:
+    def decisions(
+        self, point: Point, pieces: Iterable[Piece], met: dict[int, int] | None = None
+    ) -> list[Decision]:
         """The rules and policies of a hook point that decide pieces, chain by chain, rule by rule.
 
-        Terminal rules only (accept, drop, reject, unmodelled targets), each with what reaches it.
+        Terminal rules only (accept, drop, reject, unmodelled targets), each with what reaches it. In `met`
+        every rule's id() gets the packets that may match it, whatever it does with them.
         """
         found: list[Decision] = []
         current = tuple(pieces)
         for chain in self.rules.base_chains(point):
             asked, beside = self.asked(chain, current)
-            found += self._decided(chain, asked)
+            found += self._decided(chain, asked, met)
             current = merged((*self._through(chain, asked).out, *beside))
         return found
 
-    def _decided(self, base: Chain, pieces: tuple[Piece, ...]) -> list[Decision]:
+    def _decided(self, base: Chain, pieces: tuple[Piece, ...], met: dict[int, int] | None) -> list[Decision]:
         found: list[Decision] = []
         waiting: dict[str, list[Piece]] = {
             base.name: [attrs.evolve(p, change=_context(base, p.change)) for p in pieces]
@@ -322,7 +384,7 @@ class Flow:
         for name in reversed(call_order(self.rules, (base.name,))):
             live = merged(waiting.get(name, ()))
             if live:
-                self._walk(self.rules.chains[name], live, waiting, trails, found)
+                self._walk(base, self.rules.chains[name], live, waiting, trails, found, met)
         policy = base.policy
         if policy is not None and pieces:
             sure = maybe = FALSE
@@ -336,16 +398,19 @@ class Flow:
                 sure = POOL.apply(OR, sure, certain)
                 maybe = POOL.apply(OR, maybe, POOL.apply(LESS, ends, certain))
             if sure or maybe:
-                found.append(Decision(base, None, _ENDS[policy.kind], sure, POOL.apply(LESS, maybe, sure)))
+                less = POOL.apply(LESS, maybe, sure)
+                found.append(Decision(base, None, _ENDS[policy.kind], sure, less, (), base))
         return found
 
     def _walk(
         self,
+        base: Chain,
         chain: Chain,
         live: tuple[Piece, ...],
         waiting: dict[str, list[Piece]],
         trails: dict[str, tuple[Rule, ...]],
         found: list[Decision],
+        met: dict[int, int] | None,
     ) -> None:
         """The rules of one chain in order, on what reaches its head."""
         nat = self.functions.is_nat(chain.name)
@@ -354,9 +419,15 @@ class Flow:
             if not live:
                 return
             kind = rule.action.kind
-            if kind is ActionKind.CONTINUE and not rule.effects:
+            silent = kind is ActionKind.CONTINUE and not rule.effects
+            if silent and met is None:
                 continue
             sure_node, possible_node = compiler.rule_bounds(rule)
+            if met is not None:
+                here = [POOL.apply(AND, p.packets, p.change.preimage(POOL, possible_node, OR)) for p in live]
+                met[id(rule)] = POOL.fold(OR, [met.get(id(rule), FALSE), *here])
+                if silent:
+                    continue
             rest: list[Piece] = []
             hits: list[Piece] = []
             for piece in live:
@@ -374,7 +445,7 @@ class Flow:
                 sure = POOL.fold(OR, [p.packets for p in hits if p.sure])
                 maybe = POOL.fold(OR, [p.packets for p in hits if not p.sure])
                 maybe = POOL.apply(LESS, maybe, sure)
-                found.append(Decision(chain, rule, _ENDS[kind], sure, maybe, trails[chain.name]))
+                found.append(Decision(chain, rule, _ENDS[kind], sure, maybe, trails[chain.name], base))
             elif hits and kind in (ActionKind.JUMP, ActionKind.GOTO):
                 waiting.setdefault(rule.action.chain, []).extend(hits)
                 trails.setdefault(rule.action.chain, (*trails[chain.name], rule))
@@ -430,4 +501,4 @@ def _overlap(parts: dict[Transformation, int]) -> int:
     return twice
 
 
-__all__ = ["Blocked", "Decision", "Flow", "Passage", "Piece", "first_packets", "merged"]
+__all__ = ["Blocked", "Decision", "Flow", "Journey", "Passage", "Piece", "Watch", "first_packets", "merged"]

@@ -16,7 +16,9 @@ first, from an explicit stack. The cost is linear in chains and rules times the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+
+import attrs
 
 from netsim.errors import BudgetExceeded
 from netsim.index.compile import Bounds, Compiler, opened
@@ -75,6 +77,21 @@ def callees(chain: Chain) -> list[str]:
     return list(dict.fromkeys(targets))
 
 
+@attrs.frozen(slots=True)
+class _Compiled:
+    """A chain's function, and what it was compiled from: valid for these very objects."""
+
+    chain: Chain
+    context: Hashable
+    callees: tuple[Function, ...]
+    function: Function
+
+
+_COMPILED: dict[int, _Compiled] = {}
+KEPT = 4096
+"""How many chains' functions are kept for rule sets to come."""
+
+
 class Functions:
     """The functions of a rule set's chains, compiled on demand and kept."""
 
@@ -95,8 +112,31 @@ class Functions:
         if name not in self._functions:
             for each in call_order(self.rules, (name,)):
                 if each not in self._functions:
-                    self._functions[each] = self._compile(self.rules.chains[each])
+                    self._functions[each] = self._compiled(self.rules.chains[each])
         return self._functions[name]
+
+    def _compiled(self, chain: Chain) -> Function:
+        """The function of a chain whose callees are compiled; kept beyond this rule set.
+
+        A chain that an edit leaves alone is the same object in the rule set after it, so only the edited
+        chain and its callers are compiled again.
+        """
+        context = (self.compiler.context, self.is_nat(chain.name))
+        below = tuple(self._functions[callee] for callee in callees(chain))
+        known = _COMPILED.get(id(chain))
+        if (
+            known is not None
+            and known.chain is chain
+            and known.context == context
+            and len(known.callees) == len(below)
+            and all(a is b for a, b in zip(known.callees, below, strict=True))
+        ):
+            return known.function
+        function = self._compile(chain)
+        if len(_COMPILED) >= KEPT:
+            _COMPILED.clear()
+        _COMPILED[id(chain)] = _Compiled(chain, context, below, function)
+        return function
 
     def base(self, name: str) -> Function:
         """The function of a base chain, its end being the policy."""

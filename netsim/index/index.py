@@ -15,9 +15,9 @@ import attrs
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits
 from netsim.index.lookup import Lookup
-from netsim.rules.evaluate import ANY_OUTCOME, Reason, Ruling, Walk
+from netsim.rules.evaluate import ANY_OUTCOME, Reason, Ruling, TooManyWays, Walk
 from netsim.rules.journey import NO_ADDRESSES, Addresses
-from netsim.rules.model import Outcome, Point, Rule, RuleSet, Verdict
+from netsim.rules.model import VERDICTS_OF, Outcome, Point, Rule, RuleSet, Verdict
 from netsim.space.packet import Packet
 
 
@@ -49,19 +49,19 @@ def _share(part: Any, asked: Any) -> Fraction:
 
 
 class Index:
-    """The index of `rules`. `addresses` are the device's own; `first_variable` see `compile`."""
+    """The index of `rules`. `addresses` are the device's own; `variables` see `compile.numbered`."""
 
     def __init__(
         self,
         rules: RuleSet,
         *,
         addresses: Addresses = NO_ADDRESSES,
-        first_variable: int = 0,
+        variables: Mapping[str, int] | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.rules = rules
         self.addresses = addresses
-        self.first_variable = first_variable
+        self.variables = variables
         self.limits = limits
 
     @cached_property
@@ -75,15 +75,34 @@ class Index:
         from netsim.index.flow import Flow
         from netsim.index.function import Functions
 
-        compiler = Compiler(self.rules, first_variable=self.first_variable)
+        compiler = Compiler(self.rules, variables=self.variables)
         return Flow(self.rules, Functions(self.rules, compiler), self.addresses)
 
     def decide(self, packet: Packet, *, hook: Point = Point.FORWARD) -> Ruling:
-        """The ruling on one packet, equal to that of `evaluate`; out of budget it is unknown."""
+        """The ruling on one packet, equal to that of `evaluate`.
+
+        Where undecided conditions make too many ways the sets answer, which do not go them one by one:
+        the outcomes are the same, the packet after is left open. Out of their budget too it is unknown.
+        """
         try:
             return self._walk.rule(packet, hook)
-        except BudgetExceeded as error:
-            return Ruling(ANY_OUTCOME, None, (), None, (Reason(None, str(error)),), hook)
+        except TooManyWays as error:
+            return self._from_sets(packet, hook, error)
+
+    def _from_sets(self, packet: Packet, hook: Point, error: TooManyWays) -> Ruling:
+        from netsim.space.packets import packet_set
+
+        reasons = error.reasons or (Reason(None, str(error)),)
+        found = Outcome(0)
+        try:
+            for mask in self.outcomes(packet_set(packet), hook=hook):
+                found |= mask
+        except BudgetExceeded:
+            return Ruling(ANY_OUTCOME, None, (), None, reasons, hook)
+        if len(VERDICTS_OF[found]) > 1:
+            return Ruling(found, None, (), None, reasons, hook)
+        after = dict.fromkeys(packet.values()) if found & Outcome.ACCEPT else None
+        return Ruling(found, error.step, (), after, (), hook)
 
     def outcomes(self, packets: Any, *, hook: Point = Point.FORWARD) -> Mapping[Outcome, Any]:
         """The packets of a set by their possible outcomes: mask -> PacketSet, empty ones left out.
@@ -113,31 +132,26 @@ class Index:
     def deciding(self, packets: Any, *, hook: Point = Point.FORWARD) -> tuple[Deciding, ...]:
         """The rules and policies of the hook's chains that decide a set of packets, in their order.
 
-        Chains of the hook point itself are asked (FORWARD, INPUT or OUTPUT), after what PREROUTING does
-        to the packets; so are rules elsewhere that drop. Nothing asked, nothing decides.
+        Accepting is said by the filter of the hook, dropping by whichever rule does it. Nothing asked,
+        nothing decides.
         """
-        from netsim.index.flow import Piece
+        from netsim.index.flow import Watch
         from netsim.space.diagram import AND, LESS, OR
         from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet
 
-        first = () if hook is Point.OUTPUT else (Point.PREROUTING,)
-        last = () if hook is Point.INPUT else (Point.POSTROUTING,)
         found: list[Deciding] = []
+        watch = Watch()
         with POOL.lock, POOL.budget(self.limits.nodes):
-            pieces: tuple[Piece, ...] = (Piece(packets.node),)
-            for point in (*first, hook, *last):
-                for d in self.flow.decisions(point, pieces):
-                    if d.verdict is Verdict.ACCEPT and point is not hook:
-                        continue
-                    sure = POOL.quantify(d.sure, VARIABLE_LEVELS, AND)
-                    either = POOL.apply(OR, d.sure, d.maybe)
-                    maybe = POOL.apply(LESS, POOL.quantify(either, VARIABLE_LEVELS, OR), sure)
-                    if sure or maybe:
-                        verdict = d.verdict or Verdict.UNKNOWN
-                        parts = PacketSet(sure), PacketSet(maybe)
-                        share = _share(parts[0] | parts[1], packets)
-                        found.append(Deciding(d.chain.name, d.rule, verdict, *parts, d.trail, share))
-                pieces = self.flow.at(point, pieces).out
+            self.flow.journey(packets.node, hook, watch)
+            for d in watch.decisions:
+                sure = POOL.quantify(d.sure, VARIABLE_LEVELS, AND)
+                either = POOL.apply(OR, d.sure, d.maybe)
+                maybe = POOL.apply(LESS, POOL.quantify(either, VARIABLE_LEVELS, OR), sure)
+                if sure or maybe:
+                    verdict = d.verdict or Verdict.UNKNOWN
+                    parts = PacketSet(sure), PacketSet(maybe)
+                    share = _share(parts[0] | parts[1], packets)
+                    found.append(Deciding(d.chain.name, d.rule, verdict, *parts, d.trail, share))
         return tuple(found)
 
     def stats(self) -> dict[str, Any]:

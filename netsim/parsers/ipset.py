@@ -13,7 +13,7 @@ from typing import cast
 import attrs
 
 from netsim.errors import DEFAULT_LIMITS, InputError, Limits, near_misses
-from netsim.parsers.iptables.values import SERVICES, number
+from netsim.parsers.iptables.values import ICMP_TYPES, ICMPV6_TYPES, SERVICES, number
 from netsim.parsers.text import Report, Wrong, decode, lines, word_place, words
 from netsim.rules.model import AnyOf, Condition, In
 from netsim.source import Source
@@ -23,10 +23,11 @@ from netsim.space.fields import (
     Family,
     Range,
     complement_ranges,
+    interface_prefix,
+    interface_value,
     merge_ranges,
 )
 from netsim.space.packet import mac_value, protocol_number
-from netsim.space.packets import interface_range
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "hash:ip": ("ip",), "hash:net": ("ip",), "bitmap:ip": ("ip",), "hash:mac": ("mac",),
@@ -47,16 +48,21 @@ class IpSet:
     family: Family
     entries: list[tuple[tuple[object, ...], bool, bool]] = attrs.Factory(list)
     others: Mapping[str, IpSet] = attrs.field(factory=dict, repr=False)
-    changing: bool = False
+    modelled: bool = True
+    netmask: int | None = None
 
     def condition(self, sides: tuple[str, ...], family: Family) -> Condition | None:
         """See `rules.bind.NamedSet`. None for what is not modelled (sets with timeouts, marks)."""
-        if self.changing:
+        if not self.modelled:
             return None
         if self.kind == "list:set":
             return self._list(sides, family)
         dimensions = DIMENSIONS[self.kind]
-        if "mark" in dimensions or len(sides) < len(dimensions):
+        if len(sides) < len(dimensions):
+            return AnyOf((), False, f"set {self.name}")
+        if "mark" in dimensions:
+            return None
+        if any(d == "mac" and side == "dst" for d, side in zip(dimensions, sides, strict=False)):
             return None
         if "ip" in dimensions and family is not self.family:
             return AnyOf((), False, f"set {self.name}")
@@ -123,6 +129,10 @@ class IpSet:
         return AnyOf(tuple(alternatives), False, f"set {self.name} {','.join(sides)}")
 
 
+_PORTED = (6, 17, 132, 136)
+"""The protocols whose ports a set looks at; the port of any other is 0 (net/netfilter/ipset/ip_set_getport.c)."""
+
+
 def _size(ranges: object) -> int:
     return sum(high - low + 1 for low, high in ranges)  # type: ignore[attr-defined]
 
@@ -141,6 +151,8 @@ def _side(part: object, side: str, dimension: str, family: Family) -> list[Condi
                 low = ports[0][0]
                 kind = [In("icmp_type", ((low >> 8, low >> 8),)), In("icmp_code", ((low & 255, low & 255),))]
                 return [In("protocol", protocols), *kind]
+            if protocols and protocols[0][0] not in _PORTED:
+                return [In("protocol", protocols if ports[0][0] == 0 else ())]
             field = "sport" if side == "src" else "dport"
             return [In("protocol", protocols), In(field, ports)] if protocols else [In(field, ports)]
 
@@ -155,7 +167,8 @@ def _part(text: str, dimension: str, family: Family, kind: str) -> object:
         value = mac_value(text)
         return ((value, value),)
     if dimension == "iface":
-        return (interface_range(text.removeprefix("physdev:")),)
+        value = interface_value(text.removeprefix("physdev:"))
+        return ((value, value),)
     if dimension == "mark":
         return text
     protocol, colon, ports = text.rpartition(":")
@@ -164,8 +177,13 @@ def _part(text: str, dimension: str, family: Family, kind: str) -> object:
         value = protocol_number(protocol)
         protocols = ((value, value),)
         if value in (1, 58):
+            names = ICMP_TYPES if value == 1 else ICMPV6_TYPES
             kind_text, _, code = ports.partition("/")
-            icmp = number(kind_text, 0, 255, "an ICMP type") << 8 | number(code or "0", 0, 255, "a code")
+            named = names.get(ports)
+            if named is not None:
+                icmp = named[0] << 8 | (named[1] or 0)
+            else:
+                icmp = number(kind_text, 0, 255, "an ICMP type") << 8 | number(code or "0", 0, 255, "a code")
             return protocols, ((icmp, icmp),)
     low, dash, high = ports.partition("-")
     first = SERVICES.get(low) or number(low, 0, 65535, "a port")
@@ -214,10 +232,42 @@ def _create(found: list[str], sets: dict[str, IpSet]) -> None:
         raise Wrong(2, f"unknown set type {kind[:40]!r}", code="NS104", hint=near_misses(kind, DIMENSIONS))
     if name in sets:
         raise Wrong(1, f"set {name[:40]!r} is created twice", code="NS108")
-    family = Family.IPV4
-    if "family" in found[:-1]:
-        family = Family.IPV6 if found[found.index("family") + 1] == "inet6" else Family.IPV4
-    sets[name] = IpSet(name, kind, family, changing="timeout" in found)
+    made = sets[name] = IpSet(name, kind, Family.IPV4)
+    position = 3
+    while position < len(found):
+        option = found[position]
+        if option not in _OPTIONS:
+            raise Wrong(position, f"unknown option {option[:40]!r}", code="NS102",
+                        hint=near_misses(option, _OPTIONS))  # fmt: skip
+        if position + _OPTIONS[option] >= len(found):
+            raise Wrong(len(found), f"a value is missing behind {option}", code="NS101")
+        if option == "family":
+            if found[position + 1] not in _FAMILIES:
+                raise Wrong(position + 1, f"inet or inet6 is expected, not {found[position + 1][:40]!r}")
+            made.family = _FAMILIES[found[position + 1]]
+        elif option == "netmask" and kind in ("hash:ip", "bitmap:ip"):
+            try:
+                made.netmask = number(found[position + 1], 1, made.family.bits, "a prefix length")
+            except ValueError as error:
+                raise Wrong(position + 1, str(error)) from None
+        elif option in ("timeout", "netmask", "bitmask", "markmask"):
+            made.modelled = False
+        position += 1 + _OPTIONS[option]
+
+
+_FAMILIES = {"inet": Family.IPV4, "inet6": Family.IPV6}
+_OPTIONS = {
+    "family": 1, "hashsize": 1, "maxelem": 1, "bucketsize": 1, "initval": 1, "range": 1, "size": 1,
+    "probes": 1, "resize": 1, "netmask": 1, "bitmask": 1, "markmask": 1, "timeout": 1,
+    "counters": 0, "comment": 0, "skbinfo": 0, "forceadd": 0,
+}  # fmt: skip
+"""The options of `create`, and how many values each takes."""
+
+
+def _widened(ranges: tuple[Range, ...], length: int, family: Family) -> tuple[Range, ...]:
+    """The networks of `length` bits that hold the addresses."""
+    host = (1 << (family.bits - length)) - 1
+    return merge_ranges([(low & ~host, high | host) for low, high in ranges])
 
 
 def _add(found: list[str], sets: dict[str, IpSet]) -> None:
@@ -241,4 +291,12 @@ def _add(found: list[str], sets: dict[str, IpSet]) -> None:
         )
     except ValueError as error:
         raise Wrong(2, str(error)) from None
-    target.entries.append((parts, "nomatch" in found, False))
+    if target.netmask is not None:
+        parts = (_widened(cast("tuple[Range, ...]", parts[0]), target.netmask, target.family),)
+    if target.kind == "hash:net,iface":
+        name = texts[1]
+        if name.startswith("physdev:"):  # the port of a bridge
+            target.modelled = False
+        elif "wildcard" in found[3:]:
+            parts = (parts[0], (interface_prefix(name),))
+    target.entries.append((parts, "nomatch" in found[3:], False))

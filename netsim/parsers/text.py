@@ -6,6 +6,7 @@ once when the text is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,12 @@ class Wrong(Exception):
         self.message = message
         self.code = code
         self.hint = hint
+
+
+class Quoted(str):
+    """A word that was written in quotes: never an option in the place of a value."""
+
+    __slots__ = ()
 
 
 @attrs.define(slots=True)
@@ -107,13 +114,16 @@ def lines(text: str, file: str, limits: Limits) -> Iterator[tuple[int, str]]:
         yield number, line
 
 
+_WORDS = re.compile(r"[^ \t]+")
+
+
 def words(line: str) -> list[str]:
     r"""A line's words as iptables-restore reads them: blanks separate, double quotes group, `\\` escapes.
 
     Raises `Wrong` where a quote is not closed.
     """
     if '"' not in line:
-        return line.split()
+        return _WORDS.findall(line)
     return [word for word, _, _ in _scan(line)]
 
 
@@ -155,5 +165,6 @@ def _scan(line: str) -> list[tuple[str, int, int]]:
             position += 1
         if quoted:
             raise Wrong(len(found), "a quote is not closed", code="NS101")
-        found.append(("".join(parts), start, position))
+        text = "".join(parts)
+        found.append((Quoted(text) if line[start] == '"' else text, start, position))
     return found

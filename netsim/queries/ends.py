@@ -9,14 +9,15 @@ Without targets nobody but what the site declares is anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import attrs
 
-from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE
+from netsim.space.diagram import AND, FALSE, LESS, OR
 from netsim.space.fields import ADDRESS_FIELDS, Family, merge_ranges
 from netsim.space.packets import POOL, condition_node
 from netsim.space.transform import Transformation
+from netsim.topology.model import Host
 from netsim.topology.network import Instance, Network
 
 
@@ -36,21 +37,19 @@ class Target:
 
 
 class Ends:
-    """The targets of one or more questions, of one family."""
+    """The targets of one or more questions, of one family, each with its members."""
 
     def __init__(
         self,
         network: Network,
         family: Family,
-        targets: Iterable[Instance],
-        members: Mapping[str, int] | None = None,
+        targets: Iterable[tuple[Instance, int]],
     ) -> None:
         self.network = network
         self.family = family
         self._on: dict[str, list[Target]] = {}
         self._devices: dict[str, int] = {}
-        for target in targets:
-            mine = TRUE if members is None else members[target.name]
+        for target, mine in targets:
             names = [target.name] if target.name in network.devices else []
             for kind, ranges in target.addresses:
                 for low, high in ranges:
@@ -76,43 +75,60 @@ class Ends:
         """The packets for which a device is asked about, by its name or one of its addresses."""
         return self._devices.get(device, FALSE)
 
-    def names(self, link: str, packets: int, change: Transformation) -> str:
-        """The hosts of a link that packets are addressed to, else the link."""
-        return ", ".join(i.name for i, _ in self._hosts(link, packets, change)) or link
+    def names(self, link: str, packets: int, change: Transformation, among: Iterable[Host] = ()) -> str:
+        """The hosts of a link that packets are addressed to (or of those `among`), else the link."""
+        found = [
+            host.name
+            for host in among or self.network.residents.get(link, ())
+            if POOL.apply(AND, packets, change.preimage(POOL, self._own((host,)), OR))
+        ]
+        return ", ".join(found) or link
 
     def answerers(
         self, device: str, link: str, packets: int, change: Transformation
     ) -> list[tuple[Instance, int]]:
         """Who answers packets that arrived at a device, or on a link if that is '', each with its part.
 
-        Hosts answer what is addressed to them, targets what is left and theirs; what arrived for somebody
-        that has no name is answered by somebody on the link.
+        Hosts answer what is addressed to them, those with the same gateway together; targets what is left and
+        theirs; what arrived for somebody that has no name is answered by somebody on the link.
         """
         if device:
             return [(self.network.instances(device)[0], packets)]
-        found = self._hosts(link, packets, change)
-        rest = POOL.apply(LESS, packets, POOL.fold(OR, [part for _, part in found]))
-        asked = rest
+        found: list[tuple[Instance, int]] = []
+        alike: dict[object, list[Host]] = {}
+        for host in self.network.residents.get(link, ()):
+            alike.setdefault(host.gateway, []).append(host)
+        everyone = FALSE
+        for hosts in alike.values():
+            own = self._own(hosts)
+            everyone = POOL.apply(OR, everyone, own)
+            part = POOL.apply(AND, packets, change.preimage(POOL, own, OR))
+            if part:
+                name = self.names(link, part, change, hosts)
+                found.append((attrs.evolve(self.network.instances(hosts[0].name)[0], name=name), part))
+        rest = POOL.apply(AND, packets, change.preimage(POOL, POOL.negate(everyone), OR))
+        others = [(rest, everyone)] if rest else []  # packets, and the destinations that are somebody's
         for target in self._on.get(link, ()) if rest else ():
-            part = POOL.apply(AND, asked, target.members)
-            part = POOL.apply(AND, part, change.preimage(POOL, target.own, OR))
+            mine = POOL.apply(AND, rest, target.members)
+            own = POOL.apply(LESS, target.own, everyone)
+            part = POOL.apply(AND, mine, change.preimage(POOL, own, OR))
             if part:
                 found.append((target.instance, part))
-                rest = POOL.apply(LESS, rest, part)
-        if rest:
-            found.append((Instance(link, (), 1, (link,), (), False), rest))
+            split = [(POOL.apply(AND, node, mine), POOL.apply(OR, known, own)) for node, known in others] + [
+                (POOL.apply(LESS, node, mine), known) for node, known in others
+            ]
+            others = [(node, known) for node, known in split if node]
+        for node, known in others:
+            part = POOL.apply(AND, node, change.preimage(POOL, POOL.negate(known), OR))
+            if part:
+                found.append((Instance(link, (), 1, (link,), (), False), part))
         return found
 
-    def _hosts(self, link: str, packets: int, change: Transformation) -> list[tuple[Instance, int]]:
-        found = []
-        for host in self.network.residents.get(link, ()):
-            ranges = merge_ranges([(p.address, p.address) for p in host.addresses if p.family is self.family])
-            if ranges:
-                own = condition_node(ADDRESS_FIELDS["dst", self.family], ranges)
-                part = POOL.apply(AND, packets, change.preimage(POOL, own, OR))
-                if part:
-                    found.append((self.network.instances(host.name)[0], part))
-        return found
+    def _own(self, hosts: Iterable[Host]) -> int:
+        """The packets to an address of one of the hosts."""
+        ranges = [(p.address, p.address) for h in hosts for p in h.addresses if p.family is self.family]
+        field = ADDRESS_FIELDS["dst", self.family]
+        return condition_node(field, merge_ranges(ranges)) if ranges else FALSE
 
 
 __all__ = ["Ends", "address_node"]

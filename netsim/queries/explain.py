@@ -38,6 +38,10 @@ def explain(r: Reachability) -> Document:
                 ]
             )
         )
+    elif r.share_cut_off and r.status is Status.PARTIAL:
+        blocks.append(
+            Paragraph(["cut off: ", Span(f"{percent(r.share_cut_off)} of the source addresses", Tone.BAD)])
+        )
     for blocker in r.blockers:
         blocks += _blocker(blocker)
     for because in r.because:

@@ -5,8 +5,11 @@ the same four disjoint sets. Beside the classes each pair has a cell for *anythi
 and ports that no class covers: TCP, UDP and echo requests with the answers that they provoke, everything
 else in one direction, from every source port. Where that cell is blocked, "and nothing else" is proven.
 
+The pair of an end and itself is asked as `reach` asks it: the instances of a service, the end systems of a
+zone among themselves. What stays on a link passes no firewall, so `leaks` and `doubts` judge different ends only.
+
 Where nothing can be asked, a cell's status is None and its sets are empty: an end without addresses, two
-ends without a family in common, an end of one instance and itself. No ends, no cells; all statements
+ends without a family in common, a host or a device and itself. No ends, no cells; all statements
 about the cells of no ends hold.
 
 Costs. One trace for a batch of sources to all targets and for all classes (`sheets`), not one for each
@@ -24,13 +27,34 @@ import attrs
 
 from netsim.display import Displayed, Document
 from netsim.errors import DEFAULT_LIMITS, Limits, QuestionError, near_misses
-from netsim.queries.reach import Reachability, SourceShare, Status, ends_of, reach, share_of, status_of
-from netsim.queries.sheets import ALLOWED, BLOCKED, SPLIT, UNKNOWN, Answers, End, Progress, answer
+from netsim.queries.reach import (
+    Reachability,
+    SourceShare,
+    Status,
+    cut_off,
+    ends_of,
+    not_asked,
+    reach,
+    service_traffic,
+    share_of,
+    status_of,
+)
+from netsim.queries.sheets import (
+    ALLOWED,
+    BLOCKED,
+    SPLIT,
+    UNKNOWN,
+    Answers,
+    End,
+    Progress,
+    answer,
+    ends_by_name,
+)
 from netsim.queries.traffic import EPHEMERAL, Traffic, TrafficLike, beyond, for_family, parse_traffic
 from netsim.space.fields import Family
 from netsim.space.packets import NOTHING, PacketSet
 from netsim.topology.model import Assumption
-from netsim.topology.network import Instance, Network, register
+from netsim.topology.network import Network, register
 
 ANYTHING_ELSE = "anything else"
 KINDS = ("services", "hosts", "zones")
@@ -50,12 +74,12 @@ class _Table:
     options: dict[str, Any]
 
     def sets(self, src: str, dst: str, column: int, only: str = "") -> Sets:
-        """Asked, allowed, blocked, split and unknown; of one source instance, if `only` names it."""
+        """Asked, allowed, blocked, split and unknown; of one source, if `only` is its key."""
         asked = allowed = blocked = split = NOTHING
-        for source in self.ends[src].instances:
-            if only not in ("", source.name):
+        for key, source in self.ends[src].members.items():
+            if only not in ("", key):
                 continue
-            others = tuple(t for t in self.ends[dst].instances if t.name != source.name)
+            others = self.network.others(source, self.ends[dst].instances)
             for family in Family:
                 base = ends_of("src", (source,), family) & ends_of("dst", others, family)
                 for j, traffic in enumerate(self.columns[column][1]) if base else ():
@@ -66,7 +90,7 @@ class _Table:
                     for sheet in self.answers.sheets:
                         if (
                             sheet.family is family
-                            and source.name in sheet.sources
+                            and key in sheet.sources
                             and dst in sheet.targets
                             and (column, j) in sheet.classes
                         ):
@@ -128,11 +152,11 @@ class Cell(Displayed):
     def sources(self) -> tuple[SourceShare, ...]:
         """The sources of which something is asked, and what becomes of their packets."""
         found = []
-        for i in self._table.ends[self.src].instances:
-            asked, allowed, blocked, split, _ = self._table.sets(self.src, self.dst, self._column, i.name)
+        for key, i in self._table.ends[self.src].members.items():
+            asked, allowed, blocked, split, _ = self._table.sets(self.src, self.dst, self._column, key)
             if asked:
                 status = status_of(asked, allowed, blocked, split)
-                found.append(SourceShare(i.name, status, i.weight, asked))
+                found.append(SourceShare(i.name, status, i.weight, asked, cut_off(asked, blocked)))
         return tuple(found)
 
     @property
@@ -212,13 +236,14 @@ class Matrix(Displayed):
 
     @property
     def leaks(self) -> tuple[Cell, ...]:
-        """The pairs with something beyond the classes that gets through for certain."""
-        return tuple(c for c in self.beyond if c.occurs & {"allowed", "split"})
+        """The pairs of different ends with something beyond the classes that gets through for certain."""
+        return tuple(c for c in self.beyond if c.src != c.dst and c.occurs & {"allowed", "split"})
 
     @property
     def doubts(self) -> tuple[Cell, ...]:
-        """The pairs where it is unknown whether something beyond the classes gets through, and no more."""
-        return tuple(c for c in self.beyond if "unknown" in c.occurs and not c.occurs & {"allowed", "split"})
+        """The pairs of different ends where it is unknown whether something beyond the classes gets through, and no more."""
+        undecided = [c for c in self.beyond if c.src != c.dst and "unknown" in c.occurs]
+        return tuple(c for c in undecided if not c.occurs & {"allowed", "split"})
 
     COLUMNS = ("src", "dst", "traffic", "beyond", "status", "share", *_NAMES)
     """The keys of `rows()` and the columns of `frame()`."""
@@ -229,9 +254,9 @@ class Matrix(Displayed):
 
     def frame(self) -> Any:
         """The rows as a pandas frame; it has its columns also when it is empty. Needs the extra `frames`."""
-        from netsim.display.frame import to_frame
+        from netsim.display.frame import frame
 
-        return to_frame(self.COLUMNS, self.rows())
+        return frame(self.rows(), self.COLUMNS)
 
     def document(self) -> Document:
         """Each class: a grid for up to twelve ends, else who reaches whom; then what gets through beside."""
@@ -256,8 +281,11 @@ def matrix(
     the ports of the site's services, else tcp, udp and icmp. `progress(done, total)` is called in between.
     Raises `QuestionError` for what is not there.
     """
+    low, high = source_ports
+    if not 0 <= low <= high <= 65535:
+        raise QuestionError.of(f"source ports {low}-{high} are not within 0-65535", code="NS311")
     names = _ends(network, ends)
-    found = {name: End(name, _once(network.instances(name))) for name in names}
+    found = ends_by_name(network, names)
     classes = _columns(network, traffic, source_ports)
     listed = [t for _, each in classes for t in each]
     columns = (*classes, (ANYTHING_ELSE, beyond(listed)))
@@ -270,8 +298,8 @@ def matrix(
         for dst in names:
             for i, (text, _) in enumerate(columns):
                 mask = 0
-                for source in src.instances:
-                    mask |= answers.occurs.get((source.name, dst, i), 0)
+                for key in src.members:
+                    mask |= answers.occurs.get((key, dst, i), 0)
                 occurs = _OCCURS[mask]
                 status = _STATUS[mask]
                 if i in tangled and mask:
@@ -286,7 +314,7 @@ def matrix(
         tuple(text for text, _ in classes),
         tuple(cells),
         tuple(rest),
-        _assumptions(network, listed, answers),
+        _assumptions(network, found, listed, answers),
     )
 
 
@@ -298,10 +326,6 @@ def _status(mask: int) -> Status | None:
 
 _STATUS = [_status(mask) for mask in range(16)]
 _OCCURS = [frozenset(name for name, bit in _NAMES.items() if mask & bit) for mask in range(16)]
-
-
-def _once(instances: Iterable[Instance]) -> tuple[Instance, ...]:
-    return tuple({i.name: i for i in instances}.values())
 
 
 def _ends(network: Network, wanted: str | Iterable[str] | None) -> list[str]:
@@ -324,7 +348,8 @@ def _columns(
     network: Network, wanted: Any, source_ports: tuple[int, int]
 ) -> tuple[tuple[str, tuple[Traffic, ...]], ...]:
     if wanted is None:
-        ports = [port for service in network.services.values() for port in service.ports]
+        services = [s for s in network.services.values() if s.ports]
+        ports = [t for service in services for t in service_traffic(service, source_ports)]
         wanted = ports or ["tcp", "udp", "icmp"]
     if isinstance(wanted, str | PacketSet | Traffic):
         wanted = [wanted]
@@ -346,11 +371,14 @@ def _overlapping(classes: Sequence[Traffic]) -> bool:
     )
 
 
-def _assumptions(network: Network, listed: list[Traffic], answers: Answers) -> tuple[Assumption, ...]:
+def _assumptions(
+    network: Network, ends: dict[str, End], listed: list[Traffic], answers: Answers
+) -> tuple[Assumption, ...]:
     found = [Assumption("answers", "the answer takes its own routes and must come through too")]
     if any(t.ephemeral for t in listed):
         found.append(Assumption("source-ports", "clients use the source ports 1024-65535"))
     found += network.assumptions
+    found += not_asked(network, {name: end.instances for name, end in ends.items()})
     found += [Assumption("gateway", text) for text in answers.assumed]
     if answers.over_budget:
         found.append(Assumption("budget", answers.over_budget))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from netsim.display import Document, Heading, Items, Pairs, Paragraph, Span, Table, Tone
@@ -38,7 +39,7 @@ def cell_document(cell: Cell) -> Document:
 def matrix_document(matrix: Matrix) -> Document:
     """Class by class; then whether anything else gets through."""
     count = len(matrix.ends)
-    asked = sum(1 for c in matrix.beyond if c.status is not None)
+    asked = sum(1 for c in _apart(matrix.beyond) if c.status is not None)
     blocks: list[Any] = [Heading(f"{count} ends, {asked} pairs, {len(matrix.traffic)} classes of traffic")]
     if not count:
         blocks.append(Paragraph("There is nobody to ask about."))
@@ -57,8 +58,14 @@ def matrix_document(matrix: Matrix) -> Document:
     return Document(blocks)
 
 
-def _counts(cells: list[Cell]) -> str:
-    found = {s: sum(1 for c in cells if c.status is s) for s in Status}
+def _apart(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells of two different ends: those that are counted, listed and judged."""
+    return [c for c in cells if c.src != c.dst]
+
+
+def _counts(cells: Iterable[Cell]) -> str:
+    apart = _apart(cells)
+    found = {s: sum(1 for c in apart if c.status is s) for s in Status}
     return ", ".join(f"{n} {s.value}" for s, n in found.items() if n) or "nothing to ask"
 
 
@@ -78,7 +85,7 @@ def _lists(matrix: Matrix, cells: list[Cell]) -> list[Any]:
     """For each status but blocked, who reaches whom; sources that reach the same ends share a line."""
     blocks: list[Any] = []
     for status in (Status.ALLOWED, Status.PARTIAL, Status.UNKNOWN):
-        lines = _pairs([c for c in cells if c.status is status], len(matrix.ends))
+        lines = _pairs([c for c in _apart(cells) if c.status is status], len(matrix.ends))
         if lines:
             blocks.append(Paragraph(Span(status.value, _TONES[status])))
             blocks += _capped([(0, line) for line in lines])
@@ -92,7 +99,7 @@ def _pairs(cells: list[Cell], count: int) -> list[str]:
         reached.setdefault(c.src, []).append(c.dst)
     alike: dict[object, tuple[list[str], list[str]]] = {}
     for src, targets in reached.items():
-        every = len(targets) >= count - 1 and src not in targets
+        every = len(targets) >= count - 1
         alike.setdefault("every" if every else tuple(targets), ([], targets))[0].append(src)
     return [
         f"{_some(sources)} -> {'every other end' if key == 'every' else _some(targets)}"
@@ -106,9 +113,8 @@ def _some(names: list[str], limit: int = 12) -> str:
 
 
 def _beyond(matrix: Matrix) -> list[Any]:
-    asked = [c for c in matrix.beyond if c.status is not None]
     leaks, doubts = matrix.leaks, matrix.doubts
-    blocks: list[Any] = [Heading([ANYTHING_ELSE, "  ", Span(_counts(asked), Tone.DIM)])]
+    blocks: list[Any] = [Heading([ANYTHING_ELSE, "  ", Span(_counts(matrix.beyond), Tone.DIM)])]
     if not leaks and not doubts:
         return [*blocks, Paragraph(Span("nothing else gets through on any pair", Tone.GOOD))]
     if leaks:

@@ -19,18 +19,18 @@ import attrs
 from netsim.display import Displayed, Document
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits, QuestionError
 from netsim.queries.leaves import Leaves
-from netsim.queries.trace import Hop, Stop, Tracer
+from netsim.queries.trace import Hop, Steps, Stop, Tracer
 from netsim.queries.traffic import EPHEMERAL, Traffic, TrafficLike, for_family, parse_traffic
 from netsim.rules.model import Rule
 from netsim.space.diagram import AND, FALSE, OR
-from netsim.space.fields import Family
+from netsim.space.fields import Family, Range
 from netsim.space.packet import Packet
 from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, address_set
 from netsim.space.transform import IDENTITY
-from netsim.topology.model import Assumption
+from netsim.topology.model import Assumption, Service
 from netsim.topology.network import Instance, Network, register
 
-DEFINED = frozenset({"source-ports", "answers"})
+DEFINED = frozenset({"source-ports", "answers", "not-asked"})
 """Assumptions that belong to what is asked, not to what a site leaves out."""
 
 
@@ -49,7 +49,7 @@ class Blocker:
 
     `kind`: rule, policy, no-route, blackhole, unreachable, prohibit, rp-filter, martian-source,
     martian-destination, ip-forward, asymmetric-return, no-neighbour, no-gateway, no-link,
-    local-delivery, forwarding-loop or translation. `packets` are stopped for certain, `possibly` perhaps.
+    local-delivery, forwarding-loop, ttl-exceeded or translation. `packets` are stopped for certain, `possibly` perhaps.
     `direction` is opening or answer; `share` is the part of the sources that it touches.
     """
 
@@ -76,12 +76,16 @@ class Blocker:
 
 @attrs.frozen(slots=True)
 class SourceShare:
-    """One source of the question and what becomes of its packets."""
+    """One source of the question and what becomes of its packets.
+
+    `cut_off` is the part of its addresses from which nothing comes through for certain.
+    """
 
     name: str
     status: Status
     weight: int
     sources: PacketSet
+    cut_off: Fraction = Fraction(0)
 
 
 @attrs.frozen(slots=True)
@@ -138,10 +142,10 @@ class Reachability(Displayed):
 
     @property
     def share_cut_off(self) -> Fraction:
-        """The part of the sources, by weight, that is cut off."""
+        """The part of the sources that is cut off: by weight among them, by addresses within each."""
         total = sum(s.weight for s in self.sources)
-        lost = sum(s.weight for s in self.sources if s.status is Status.BLOCKED)
-        return Fraction(lost, total) if total else Fraction(0)
+        lost = sum((s.weight * s.cut_off for s in self.sources), Fraction(0))
+        return lost / total if total else Fraction(0)
 
     def explain(self) -> Document:
         """Why: the verdict, the blockers with their lines, the witness, the paths, the assumptions."""
@@ -186,6 +190,9 @@ def reach(
     """
     if isinstance(src, PacketSet) or isinstance(dst, PacketSet):
         raise QuestionError.of("ends are names or prefixes; give packet sets as traffic", code="NS304")
+    low, high = source_ports
+    if not 0 <= low <= high <= 65535:
+        raise QuestionError.of(f"source ports {low}-{high} are not within 0-65535", code="NS311")
     sources, targets = network.instances(src), network.instances(dst)
     if traffic is None:
         service = network.services.get(dst)
@@ -193,10 +200,22 @@ def reach(
             raise QuestionError.of(
                 f"which traffic to {dst[:60]!r}?", code="NS310", hint="write tcp/443, udp/53 or any"
             )
-        traffic = list(service.ports)
-    classes = parse_traffic(traffic, source_ports=source_ports)
+        classes = service_traffic(service, source_ports)
+    else:
+        classes = parse_traffic(traffic, source_ports=source_ports)
     with POOL.lock, POOL.budget(limits.nodes):
-        return _Question(network, src, dst, sources, targets, classes, any_instance, strict).answer()
+        return _Question(network, src, dst, sources, targets, classes, any_instance, strict, limits).answer()
+
+
+def service_traffic(service: Service, source_ports: Range) -> tuple[Traffic, ...]:
+    """The classes of a service's ports. Raises `QuestionError` at the service's place."""
+    try:
+        return parse_traffic(service.ports, source_ports=source_ports)
+    except QuestionError as error:
+        raise QuestionError(
+            attrs.evolve(d, source=service.source, message=f"service {service.name[:60]}: {d.message}")
+            for d in error.diagnostics
+        ) from None
 
 
 class _Question:
@@ -210,7 +229,9 @@ class _Question:
         classes: tuple[Traffic, ...],
         any_instance: bool,
         strict: bool,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        self.limits = limits
         self.network = network
         self.src, self.dst = src, dst
         self.sources, self.targets, self.classes = sources, targets, classes
@@ -233,7 +254,8 @@ class _Question:
             allowed |= sets[0]
             blocked |= sets[1]
             split |= sets[2]
-            shares.append(SourceShare(source.name, status_of(mine, *sets), source.weight, mine))
+            lost = cut_off(mine, sets[1])
+            shares.append(SourceShare(source.name, status_of(mine, *sets), source.weight, mine, lost))
         if not asked:
             raise QuestionError.of(
                 f"nothing is asked: no packet goes from {self.src!r} to {self.dst!r} like this",
@@ -243,7 +265,7 @@ class _Question:
         assumptions = self._assumptions()
         if self.strict and any(a.code not in DEFINED for a in assumptions):
             allowed = blocked = split = NOTHING
-            shares = [attrs.evolve(s, status=Status.UNKNOWN) for s in shares]
+            shares = [attrs.evolve(s, status=Status.UNKNOWN, cut_off=Fraction(0)) for s in shares]
         unknown = asked - allowed - blocked - split
         parts = {"blocked": blocked, "split": split, "unknown": unknown, "allowed": allowed}
         witnesses = {name: part.sample() for name, part in parts.items() if part}
@@ -262,7 +284,7 @@ class _Question:
                 base = for_family(traffic, family).opening & ends_of("src", (source,), family)
                 results = []
                 for group in groups:
-                    others = tuple(t for t in group if t.name != source.name)
+                    others = self.network.others(source, group)
                     wanted = base & ends_of("dst", others, family)
                     if wanted:
                         results.append(
@@ -274,14 +296,16 @@ class _Question:
                 for wanted, *_ in results:
                     asked |= wanted
                 if self.any_instance and results:
-                    some_ok = NOTHING
-                    for _, ok, _, _ in results:
-                        some_ok |= ok.some("dst")
+                    # The best of the instances: allowed, else what is unknown, else split, else blocked.
+                    some_ok = some_open = some_part = NOTHING
                     for wanted, ok, no, part in results:
+                        some_ok |= ok.some("dst")
+                        some_open |= (wanted - ok - no - part).some("dst")
+                        some_part |= part.some("dst")
+                    for wanted, *_ in results:
                         allowed |= wanted & some_ok
-                        blocked |= no - some_ok
-                        split |= part - some_ok
-                        del ok
+                        split |= (wanted & some_part) - some_ok - some_open
+                        blocked |= wanted - some_ok - some_open - some_part
                 else:
                     for _, ok, no, part in results:
                         allowed |= ok
@@ -313,7 +337,8 @@ class _Question:
         family: Family,
         asked: PacketSet,
     ) -> Leaves:
-        tracer = Tracer(self.network, traffic, family, targets)
+        steps = Steps(self.limits.paths)
+        tracer = Tracer(self.network, traffic, family, targets, steps=steps)
         tracer.start(source, asked.node, IDENTITY)
         leaves = self._leaves(tracer)
         for arrived in tracer.arrived:
@@ -321,7 +346,9 @@ class _Question:
                 leaves.add(Leaves.of(arrived))
                 self._path(arrived.path, arrived.packets)
                 continue
-            answer = Tracer(self.network, traffic, family, (source,), answering=arrived.crossings)
+            answer = Tracer(
+                self.network, traffic, family, (source,), answering=arrived.crossings, steps=steps
+            )
             header = traffic.answer(arrived.change, family)
             who = tracer.ends.answerers(arrived.device, arrived.link, arrived.packets, arrived.change)
             for target, part in who:
@@ -393,11 +420,11 @@ class _Question:
         if any(t.answered for t in self.classes):
             found.append(Assumption("answers", "the answer takes its own routes and must come through too"))
         crossed = {h.name for path in self.paths for h in path} | {s.device for s in self.stops}
+        crossed |= {h.name for s in self.stops for h in s.path}
         for assumption in self.network.assumptions:
-            if any(
-                assumption.text.startswith(f"{name} ") or f"{name}:" in assumption.text for name in crossed
-            ):
+            if any(assumption.text.startswith((f"{name} ", f"{name}:")) for name in crossed):
                 found.append(assumption)
+        found += not_asked(self.network, {self.src: self.sources, self.dst: self.targets})
         found += [Assumption("gateway", text) for text in self.assumed]
         if self.over_budget:
             found.append(Assumption("budget", self.over_budget))
@@ -432,18 +459,29 @@ def status_of(asked: PacketSet, allowed: PacketSet, blocked: PacketSet, split: P
     return Status.UNKNOWN if unknown and not blocked and not split else Status.PARTIAL
 
 
+def cut_off(asked: PacketSet, blocked: PacketSet) -> Fraction:
+    """The part of the source addresses from which everything is blocked."""
+    if asked == blocked or not blocked:
+        return Fraction(1 if blocked else 0)
+    total, left = asked.address_counts("src"), (asked - blocked).address_counts("src")
+    return 1 - Fraction(sum(left.values()), sum(total.values()))
+
+
 def share_of(part: PacketSet, shares: Sequence[SourceShare]) -> Fraction:
-    """The part of the sources, by weight, that a set touches; by addresses where there is one source."""
-    if len(shares) == 1:
-        touched, total = part.address_ranges("src"), shares[0].sources.address_ranges("src")
-        values = [Fraction(_size(touched.get(family, ())), _size(ranges)) for family, ranges in total.items()]
-        return max(values, default=Fraction(0))
+    """The part of the sources that a set touches: by addresses within a source, by weight among them."""
+    found = Fraction(0)
+    for share in shares:
+        touched, total = (part & share.sources).address_counts("src"), share.sources.address_counts("src")
+        values = [Fraction(touched.get(family, 0), count) for family, count in total.items()]
+        found += share.weight * max(values, default=Fraction(0))
     weight = sum(s.weight for s in shares)
-    return Fraction(sum(s.weight for s in shares if part & s.sources), weight) if weight else Fraction(0)
+    return found / weight if weight else Fraction(0)
 
 
-def _size(ranges: tuple[tuple[int, int], ...]) -> int:
-    return sum(high - low + 1 for low, high in ranges)
+def not_asked(network: Network, ends: Mapping[str, tuple[Instance, ...]]) -> list[Assumption]:
+    """That names stand for less than their prefixes hold, where they do."""
+    words = "stands for those of its addresses that an end system or a device here can have"
+    return [Assumption("not-asked", f"{n} {words}") for n, each in ends.items() if network.partly(n, each)]
 
 
 register("reach", reach)

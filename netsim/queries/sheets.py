@@ -15,7 +15,7 @@ unknown. An end without addresses of a family asks nothing in it; no ends, no sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -40,10 +40,33 @@ Class = tuple[int, int]
 
 @attrs.frozen(slots=True)
 class End:
-    """One row or column: what is asked about as a whole."""
+    """One row or column: what is asked about as a whole.
+
+    `members` are its instances by a key that no other instance of the matrix has: two parts of one device
+    have its name both.
+    """
 
     name: str
-    instances: tuple[Instance, ...]
+    members: Mapping[str, Instance]
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The instances."""
+        return tuple(self.members.values())
+
+
+def ends_by_name(network: Network, names: Iterable[str]) -> dict[str, End]:
+    """The ends of a matrix. Raises `QuestionError` for a name that stands for nothing."""
+    known: dict[Instance, str] = {}
+    found: dict[str, End] = {}
+    for name in names:
+        members: dict[str, Instance] = {}
+        for instance in network.instances(name):
+            same = attrs.evolve(instance, weight=1)
+            key = known.setdefault(same, f"{len(known)} {instance.name}")
+            members.setdefault(key, instance)
+        found[name] = End(name, members)
+    return found
 
 
 @attrs.frozen(slots=True, eq=False)
@@ -61,7 +84,7 @@ class Sheet:
 
 @attrs.define
 class Answers:
-    """The sheets, for each (source instance, end, column) which sets occur, and why it is not exact."""
+    """The sheets, for each (source key, end, column) which sets occur, and why it is not exact."""
 
     sheets: list[Sheet] = attrs.Factory(list)
     occurs: dict[tuple[str, str, int], int] = attrs.Factory(dict)
@@ -99,11 +122,14 @@ def _joined(a: Ranges, b: Ranges) -> Ranges:
     return {f: merge_ranges([*a.get(f, ()), *b.get(f, ())]) for f in {**a, **b}}
 
 
-def batches(sources: Iterable[Instance]) -> list[list[Instance]]:
-    """Sources by the sweep that they are asked in (M1)."""
-    found: list[tuple[list[Instance], Ranges]] = []
+Sources = list[tuple[str, Instance]]
+
+
+def batches(sources: Iterable[tuple[str, Instance]]) -> list[Sources]:
+    """Sources, with their keys, by the sweep that they are asked in (M1)."""
+    found: list[tuple[Sources, Ranges]] = []
     for source in sources:
-        mine = _ranges([source])
+        mine = _ranges([source[1]])
         for i, (batch, taken) in enumerate(found):
             if len(batch) < BATCH and not _meet(mine, taken):
                 batch.append(source)
@@ -139,14 +165,14 @@ def answer(
     progress: Progress | None,
 ) -> Answers:
     """The answers for every pair of ends and every column."""
-    sources = list({i.name: i for end in ends for i in end.instances}.values())
-    tasks = [(batch, each) for batch in batches(sources) for each in rounds(network, ends)]
+    sources = {key: i for end in ends for key, i in end.members.items()}
+    tasks = [(batch, each) for batch in batches(sources.items()) for each in rounds(network, ends)]
     tasks.reverse()
     total, done = sum(len(batch) * len(each) for batch, each in tasks), 0
     found = Answers()
     while tasks:
         batch, each = tasks.pop()
-        task = _Task(network, batch, each, columns, found)
+        task = _Task(network, batch, each, columns, found, limits.paths * len(batch))
         try:
             with POOL.lock, POOL.budget(limits.nodes):
                 task.run()
@@ -174,15 +200,17 @@ class _Task:
     def __init__(
         self,
         network: Network,
-        batch: Sequence[Instance],
+        batch: Sources,
         ends: Sequence[End],
         columns: Sequence[Sequence[Traffic]],
         answers: Answers,
+        paths: int,
     ) -> None:
+        self.paths = paths
         self.network = network
         self.batch, self.ends, self.columns, self.answers = batch, ends, columns, answers
-        self.targets = list({i.name: i for end in ends for i in end.instances}.values())
-        self.ranges = {t.name: _ranges([t]) for t in self.targets}
+        self.targets = {key: i for end in ends for key, i in end.members.items()}
+        self.ranges = {key: _ranges([t]) for key, t in self.targets.items()}
 
     def run(self) -> None:
         """Ask, and keep what is found."""
@@ -191,8 +219,8 @@ class _Task:
             for raw in (False, True):
                 mine = [b for b in asked if b.raw is raw]
                 if mine:
-                    ends = Ends(self.network, family, self._placed(), self._members(family))
-                    found = sweep(self.network, family, sources, ends, mine, self.answers.assumed)
+                    ends = Ends(self.network, family, self._placed(family))
+                    found = sweep(self.network, family, sources, ends, mine, self.answers.assumed, self.paths)
                     kept += [self._sheet(family, b, places, *r) for b, r in zip(mine, found, strict=True)]
         for sheet, bundle, node in kept:  # nothing is kept of a task that runs out of its budget
             self._keep(sheet, bundle, node)
@@ -222,43 +250,40 @@ class _Task:
                 yield family, bundles(classes), places, sources
 
     def _asked(self, family: Family) -> list[tuple[Instance, int]]:
-        """Each source with the packets that it is asked to send: to every target but itself."""
-        nodes = {t.name: address_node("dst", t, family) for t in self.targets}
+        """Each source with the packets that it is asked to send: to every target that it can talk to."""
+        nodes = {key: address_node("dst", t, family) for key, t in self.targets.items()}
         every = POOL.fold(OR, list(nodes.values()))
         found = []
-        for source in self.batch:
+        for _, source in self.batch:
             others = every
-            if source.name in nodes:
-                own = _ranges([source])
-                alike = [
-                    nodes[t.name] for t in self.targets if t.name != source.name and _meet(own, _ranges([t]))
-                ]
-                others = POOL.apply(LESS, every, nodes[source.name])
+            own = [key for key, t in self.targets.items() if not self.network.others(source, (t,))]
+            if own:
+                taken = _ranges([self.targets[key] for key in own])
+                alike = [nodes[k] for k, r in self.ranges.items() if k not in own and _meet(taken, r)]
+                others = POOL.apply(LESS, every, POOL.fold(OR, [nodes[key] for key in own]))
                 others = POOL.apply(OR, others, POOL.fold(OR, alike))
             node = POOL.apply(AND, address_node("src", source, family), others)
             if node:
                 found.append((source, node))
         return found
 
-    def _placed(self) -> list[Instance]:
-        """The targets that are there because they are asked about (M2)."""
-        return [t for t in self.targets if not t.host or self._owned(t)]
+    def _placed(self, family: Family) -> list[tuple[Instance, int]]:
+        """The targets that are there because they are asked about (M2), with their members."""
+        found: dict[str, int] = {}
+        for end in self.ends:
+            node = POOL.fold(OR, [address_node("dst", i, family) for i in end.instances])
+            for key, target in end.members.items():
+                if target.host and not self._owned(target):
+                    continue
+                mine = node
+                for _, source in self.batch:
+                    if source.name == target.name and not self.network.others(source, (target,)):
+                        mine = POOL.apply(LESS, mine, address_node("src", source, family))
+                found[key] = POOL.apply(OR, found.get(key, FALSE), mine)
+        return [(self.targets[key], node) for key, node in found.items()]
 
     def _owned(self, target: Instance) -> bool:
         return any((f, low) in self.network.owners for f, ranges in target.addresses for low, _ in ranges)
-
-    def _members(self, family: Family) -> dict[str, int]:
-        """For each such target the packets of the questions that ask about it."""
-        found: dict[str, int] = {}
-        names = {s.name: s for s in self.batch}
-        for end in self.ends:
-            node = POOL.fold(OR, [address_node("dst", i, family) for i in end.instances])
-            for i in end.instances:
-                mine = node
-                if i.name in names:  # nobody is his own target
-                    mine = POOL.apply(LESS, mine, address_node("src", names[i.name], family))
-                found[i.name] = POOL.apply(OR, found.get(i.name, FALSE), mine)
-        return found
 
     def _sheet(
         self,
@@ -271,7 +296,7 @@ class _Task:
         part: int,
     ) -> tuple[Sheet, Bundle, int]:
         sheet = Sheet(
-            frozenset(s.name for s in self.batch), frozenset(e.name for e in self.ends), family,
+            frozenset(key for key, _ in self.batch), frozenset(e.name for e in self.ends), family,
             frozenset(places[id(t)] for t in bundle.classes),
             PacketSet(ok), PacketSet(no), PacketSet(part),
         )  # fmt: skip
@@ -296,31 +321,31 @@ class _Task:
             for (column, _), t in zip(sorted(sheet.classes), bundle.classes, strict=True)
         ]
         senders = [
-            (s.name, field_node(src, dict(s.addresses)[family]))
-            for s in self.batch
+            (key, s, field_node(src, dict(s.addresses)[family]))
+            for key, s in self.batch
             if dict(s.addresses).get(family)
         ]
         read: dict[tuple[int, str], int] = {}
         occurs = self.answers.occurs
         for end in self.ends:
-            inside = {i.name for i in end.instances}
+            names = {i.name for i in end.instances if not self.network.wide(i)}
             whole = [(column, _seen_from(node, end.instances, family)) for column, node in wanted]
-            for name, sender in senders:
+            for source, instance, sender in senders:
                 views = whole
-                if name in inside:
-                    rest = [i for i in end.instances if i.name != name]
+                if instance.name in names:
+                    rest = self.network.others(instance, end.instances)
                     views = [(column, _seen_from(node, rest, family)) for column, node in wanted]
                 for column, node in views:
                     if not node:
                         continue
-                    mask = read.get((node, name))
+                    mask = read.get((node, source))
                     if mask is None:
                         mask = 0
                         for terminal in POOL.terminals(POOL.apply(WITHIN, sender, node)):
                             mask |= terminal
-                        read[node, name] = mask
+                        read[node, source] = mask
                     if mask:
-                        key = name, end.name, column
+                        key = source, end.name, column
                         occurs[key] = occurs.get(key, 0) | mask
 
 
@@ -333,4 +358,15 @@ def _seen_from(masks: int, instances: Iterable[Instance], family: Family) -> int
     return POOL.quantify(POOL.apply(WITHIN, field_node(dst, ranges), masks), dst.levels, UNION)
 
 
-__all__ = ["ALLOWED", "BLOCKED", "SPLIT", "UNKNOWN", "Answers", "End", "Progress", "Sheet", "answer"]
+__all__ = [
+    "ALLOWED",
+    "BLOCKED",
+    "SPLIT",
+    "UNKNOWN",
+    "Answers",
+    "End",
+    "Progress",
+    "Sheet",
+    "answer",
+    "ends_by_name",
+]

@@ -22,10 +22,9 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.queries.ends import Ends, address_node
 from netsim.queries.leaves import Leaves
-from netsim.queries.trace import Crossing, Tracer, Traveller
+from netsim.queries.trace import Crossing, Steps, Tracer, Traveller
 from netsim.queries.traffic import Traffic, joint_answer
 from netsim.rules.model import Tracking
 from netsim.space.diagram import AND, FALSE, OR
@@ -92,20 +91,18 @@ class Sweep(Tracer):
         ends: Ends,
         kinds: Sequence[Traffic],
         *,
+        steps: Steps,
         answering: tuple[Crossing, ...] | None = None,
     ) -> None:
-        super().__init__(network, kinds[0], family, ends, answering=answering)
+        super().__init__(network, kinds[0], family, ends, answering=answering, steps=steps)
         self.kinds = kinds
 
     def follow(self, waiting: list[Traveller]) -> None:
         """Follow travellers hop by hop, joined before each."""
-        steps = 0
         while waiting:
             level, waiting = joined(waiting), []
-            steps += len(level)
-            if steps > DEFAULT_LIMITS.paths:
-                raise BudgetExceeded(f"more than {DEFAULT_LIMITS.paths} steps on paths (Limits.paths)")
             for traveller in level:
+                self.steps.take()
                 waiting += self._deliver(traveller)
 
     def _cross(self, device: Device, interface: Interface, t: Traveller) -> list[Traveller]:
@@ -137,7 +134,7 @@ def joined(travellers: Iterable[Traveller]) -> list[Traveller]:
     """Travellers with those joined that go on alike (W3)."""
     found: dict[object, list[Traveller]] = {}
     for t in travellers:
-        key = (t.link, t.via, t.sure, t.change, t.crossings)
+        key = (t.link, t.via, t.sure, t.change, t.crossings, len(t.path) > 1)  # or still the sender's frame
         alike = found.setdefault(key, [])
         for i, other in enumerate(alike):
             if t.seen == other.seen or not POOL.apply(AND, t.packets, other.packets):
@@ -170,23 +167,24 @@ def sweep(
     targets: Ends,
     asked: Sequence[Bundle],
     assumed: dict[str, None],
+    paths: int,
 ) -> list[tuple[int, int, int, int]]:
     """For each bundle: what was asked, and of it what is allowed, blocked and split.
 
     `sources` come with the packets asked of them, whatever the class. All bundles are raw, or none is.
-    What was taken for granted on the way is added to `assumed`. Raises `BudgetExceeded`.
+    What was taken for granted on the way is added to `assumed`. The whole takes at most `paths` steps. Raises `BudgetExceeded`.
     """
     wanted = [b.opening for b in asked]
     every = POOL.fold(OR, wanted)
-    there = Sweep(network, family, targets, asked[0].classes[:1])
+    steps = Steps(paths)
+    there = Sweep(network, family, targets, asked[0].classes[:1], steps=steps)
     starts: list[Traveller] = []
     for source, node in sources:
         packets = POOL.apply(AND, node, every)
         if packets:
             starts += there.departures(source, packets, IDENTITY)
     there.follow(starts)
-    members = {s.name: address_node("src", s, family) for s, _ in sources}
-    back = Ends(network, family, [s for s, _ in sources], members)
+    back = Ends(network, family, [(s, address_node("src", s, family)) for s, _ in sources])
     stopped, perhaps = POOL.fold(OR, there.stopped), POOL.fold(OR, there.perhaps)
     sent = POOL.fold(OR, [node for _, node in sources])
     result = []
@@ -199,7 +197,7 @@ def sweep(
             for t in arrived:
                 leaves.add(Leaves.of(t))
         else:
-            _answers(network, family, arrived, targets, back, bundle, leaves, assumed)
+            _answers(network, family, arrived, targets, back, bundle, leaves, assumed, steps)
         result.append((mine, *leaves.verdict(mine)))
     assumed.update(there.assumed)
     return result
@@ -214,6 +212,7 @@ def _answers(
     bundle: Bundle,
     leaves: Leaves,
     assumed: dict[str, None],
+    steps: Steps,
 ) -> None:
     """The answers of what arrived, joined where they went through the same devices."""
     alone = not _regular(bundle.classes[0])
@@ -222,7 +221,7 @@ def _answers(
     for t in arrived:
         groups.setdefault((t.crossings, t.sure), []).append(t)
     for (crossings, sure), group in groups.items():
-        answer = Sweep(network, family, back, kinds, answering=crossings)
+        answer = Sweep(network, family, back, kinds, steps=steps, answering=crossings)
         starts: list[Traveller] = []
         headers: dict[Transformation, Transformation] = {}
         for t in group:

@@ -14,7 +14,7 @@ not know it (SEMANTICS of Linux: SYN+ACK is INVALID, UDP is NEW).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import attrs
@@ -25,7 +25,7 @@ from netsim.queries.ends import Ends
 from netsim.queries.traffic import Traffic
 from netsim.rules.model import ActionKind, Point, Rule, RuleSet, Tracking, Verdict
 from netsim.space.addresses import show_address
-from netsim.space.diagram import AND, FALSE, LESS, OR, Const, LevelMap, Parity, Shift
+from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, Const, LevelMap, Parity, Shift
 from netsim.space.fields import (
     ABSENT,
     ADDRESS_FIELDS,
@@ -41,7 +41,7 @@ from netsim.space.fields import (
 from netsim.space.packets import POOL, condition_node
 from netsim.space.transform import Transformation, constant
 from netsim.topology.forwarding import Forward, explain_route
-from netsim.topology.model import Device, Interface
+from netsim.topology.model import Device, Interface, NextHop
 from netsim.topology.network import Instance, Network
 
 
@@ -114,6 +114,10 @@ _CONTEXT = frozenset(
 )
 
 
+_ANY_MAC = Transformation.of({FIELDS["mac"].level: Choice(((0, NO_MAC - 1),))})
+"""The frame of a neighbour whose address nobody has said."""
+
+
 @lru_cache(maxsize=4096)
 def _constant(field: str, value: int) -> Transformation:
     return constant(field, value)
@@ -121,6 +125,29 @@ def _constant(field: str, value: int) -> Transformation:
 
 def _sets(field: str, value: int) -> dict[int, LevelMap]:
     return dict(_constant(field, value).maps)
+
+
+_ROUTED_BY = tuple(
+    level for name in ("src4", "src6", "dst4", "dst6", "mark", "tos") for level in FIELDS[name].levels
+)
+
+
+def _same_route(one: Transformation, other: Transformation) -> bool:
+    return all(one.level_map(level) == other.level_map(level) for level in _ROUTED_BY)
+
+
+@attrs.define(slots=True)
+class Steps:
+    """The steps that one source's packets and their answers may take. Raises `BudgetExceeded`."""
+
+    limit: int
+    taken: int = 0
+
+    def take(self) -> None:
+        """One more step."""
+        self.taken += 1
+        if self.taken > self.limit:
+            raise BudgetExceeded(f"more than {self.limit} steps on paths (Limits.paths)")
 
 
 class Tracer:
@@ -141,11 +168,15 @@ class Tracer:
         targets: Sequence[Instance] | Ends,
         *,
         answering: tuple[Crossing, ...] | None = None,
+        steps: Steps | None = None,
     ) -> None:
+        self.steps = steps or Steps(DEFAULT_LIMITS.paths)
         self.network = network
         self.traffic = traffic
         self.family = family
-        self.ends = targets if isinstance(targets, Ends) else Ends(network, family, targets)
+        self.ends = (
+            targets if isinstance(targets, Ends) else Ends(network, family, [(t, TRUE) for t in targets])
+        )
         self.answering = answering
         self.stops: list[Stop] = []
         self.stopped: list[int] = []
@@ -178,11 +209,8 @@ class Tracer:
 
     def follow(self, waiting: list[Traveller]) -> None:
         """Follow travellers to their ends."""
-        steps = 0
         while waiting:
-            steps += 1
-            if steps > DEFAULT_LIMITS.paths:
-                raise BudgetExceeded(f"more than {DEFAULT_LIMITS.paths} steps on paths (Limits.paths)")
+            self.steps.take()
             waiting += self._deliver(waiting.pop())
 
     def _leave_host(
@@ -214,10 +242,13 @@ class Tracer:
         """Who takes a traveller off its link."""
         found: list[Traveller] = []
         rest = t.packets
+        taken = False
         for device, interface in self.network.neighbours.get(t.link, ()):
             if t.via is not None:
+                # Several devices may have it (VRRP): which one takes the packet is open, as with equal cost.
                 if any((p.family, p.address) == t.via for p in interface.addresses):
-                    return self._cross(device, interface, t)
+                    taken = True
+                    found += self._cross(device, interface, t)
                 continue
             own = [(p.address, p.address) for p in interface.addresses if p.family is self.family]
             if own:
@@ -226,6 +257,8 @@ class Tracer:
                 if here:
                     rest = POOL.apply(LESS, rest, here)
                     found += self._cross(device, interface, attrs.evolve(t, packets=here))
+        if taken:
+            return found
         if t.via is not None:
             text = f"nobody on {t.link} has the next hop {show_address(*t.via)}"
             self._stop("no-neighbour", t.path[-1].name, text, t.packets, t.sure, t.path)
@@ -255,6 +288,8 @@ class Tracer:
         path = (*t.path, Hop(device.name, interface.name))
         crossing = self._entry(device)
         change = self._context(t.change, crossing, interface.name, device)
+        if self.answering is not None or len(t.path) > 1:  # another sender's frame
+            change = change.then(_ANY_MAC)
         passed = crossing is not None and self._tracking(device) is Tracking.PASSED
         pieces: tuple[Piece, ...] = (Piece(t.packets, change, t.sure),)
         if self.answering is not None and crossing is None and self._unknown_session(device):
@@ -420,23 +455,37 @@ class Tracer:
     def _local_out(self, device: Device, t: Traveller) -> list[Traveller]:
         """A packet that the device itself sends: routing, OUTPUT, POSTROUTING."""
         crossing = self._entry(device)
-        change = self._context(t.change, crossing, "", device)
+        change = self._context(t.change, crossing, "", device).then(constant("mac", NO_MAC))
         found: list[Traveller] = []
+        for hop, sent, path in self._routed_out(device, Piece(t.packets, change, t.sure), t):
+            pieces = self._chains(device, Point.OUTPUT, (sent,), path, crossing)
+            kept = tuple(p for p in pieces if _same_route(p.change, sent.change))
+            found += self._depart(device, hop.interface, hop.via, kept, t, path, crossing, False)
+            for piece in pieces:  # routed again, with what OUTPUT has made of them (ip_route_me_harder())
+                if piece not in kept:
+                    for other, again, way in self._routed_out(device, piece, t):
+                        found += self._depart(
+                            device, other.interface, other.via, (again,), t, way, crossing, False
+                        )
+        return found
+
+    def _routed_out(
+        self, device: Device, piece: Piece, t: Traveller
+    ) -> Iterator[tuple[NextHop, Piece, tuple[Hop, ...]]]:
+        """Where routing sends the parts of a piece that the device itself sends."""
+        asked = piece.change.then(_constant("oif", ABSENT))
         for forward in self.network.ways[device.name]:
-            node = POOL.apply(AND, t.packets, change.preimage(POOL, forward.packets, OR))
+            node = POOL.apply(AND, piece.packets, asked.preimage(POOL, forward.packets, OR))
             if not node:
                 continue
             if forward.action != "forward":
-                self._stop(forward.action, device.name, explain_route(forward), node, t.sure, t.path)
+                kind = "local-delivery" if forward.action == "local" else forward.action
+                self._stop(kind, device.name, explain_route(forward), node, piece.sure, t.path)
                 continue
             for hop in forward.hops:
-                path = (attrs.evolve(t.path[-1], oif=hop.interface),)
-                out = change.then(_constant("oif", interface_value(hop.interface))).then(
-                    constant("mac", NO_MAC)
-                )
-                pieces = self._chains(device, Point.OUTPUT, (Piece(node, out, t.sure),), path, crossing)
-                found += self._depart(device, hop.interface, hop.via, pieces, t, path, crossing, False)
-        return found
+                change = piece.change.then(_constant("oif", interface_value(hop.interface)))
+                path = (*t.path[:-1], attrs.evolve(t.path[-1], oif=hop.interface))
+                yield hop, attrs.evolve(piece, packets=node, change=change), path
 
     # Connection tracking
 
@@ -474,6 +523,8 @@ class Tracer:
             direction = Direction.ORIGINAL
         elif not self.traffic.raw:
             direction = Direction.ORIGINAL
+            if self._tracking(device) is Tracking.UNTRACKED:
+                state = State.UNTRACKED
         return _as_received(change, iif, state, direction, entry)
 
     # Chains
@@ -612,4 +663,4 @@ def _restored(change: Transformation, before: Transformation, to: str, source: s
     return Transformation.of(maps)
 
 
-__all__ = ["Crossing", "Hop", "Stop", "Tracer", "Traveller"]
+__all__ = ["Crossing", "Hop", "Steps", "Stop", "Tracer", "Traveller"]

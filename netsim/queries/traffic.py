@@ -98,7 +98,9 @@ def _swapped(header: Transformation, family: Family) -> Transformation:
             maps[level] = _copy(header, origin)
     for to, source in (("sport", "dport"), ("dport", "sport")):
         maps[FIELDS[to].level] = _copy(header, FIELDS[source].level)
-    return Transformation.of({**dict(header.maps), **maps})
+    # the one who answers sends with a TTL of its own
+    kept = {level: by for level, by in header.maps if level not in FIELDS["ttl"].levels}
+    return Transformation.of({**kept, **maps})
 
 
 def _answering(protocol: int) -> Transformation:
@@ -195,6 +197,8 @@ def _icmp(text: str, name: str, rest: str) -> Traffic:
         "icmp4": (Family.IPV4,),
         "icmpv4": (Family.IPV4,),
     }.get(name, (Family.IPV6,))
+    if rest.partition("/")[0].isdecimal() and len(families) > 1:
+        families = families[:1]  # a number means a type of ICMP; ICMPv6 numbers its own (icmp6/128)
     opening = NOTHING
     answered = True
     last: int | None = None

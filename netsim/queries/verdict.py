@@ -20,8 +20,8 @@ from netsim.rules.journey import HOOKS
 from netsim.rules.model import VERDICTS_OF, Point, Rule, RuleSet, Verdict
 from netsim.source import Source
 from netsim.space.addresses import show_address
-from netsim.space.fields import PORT_PROTOCOLS, Direction, Family
-from netsim.space.packet import Packet, protocol_number
+from netsim.space.fields import PORT_PROTOCOLS, Direction, Family, TcpFlag
+from netsim.space.packet import Packet, flags_value, protocol_number
 
 KEYS = (
     "id", "src", "dst", "proto", "sport", "dport", "tcp_flags", "icmp_type", "icmp_code", "iif", "oif", "mark",
@@ -32,12 +32,31 @@ UNTRACKED_ICMPV6 = frozenset({130, 131, 132, 133, 134, 135, 136, 143})
 """Neighbour discovery and multicast listener messages, which Linux never tracks."""
 
 
+_OPENING_ICMP = {1: (8, 13, 15, 17), 58: (128, 139)}
+_IGNORED_FLAGS = TcpFlag.PSH | TcpFlag.URG | TcpFlag.ECE | TcpFlag.CWR
+
+
+def _first_state(protocol: int | None, kind: object, flags: object) -> str:
+    """What Linux' connection tracking calls a packet that belongs to no connection."""
+    if protocol == 58 and kind in UNTRACKED_ICMPV6:
+        return "untracked"
+    if protocol in (1, 58) and kind is not None and kind not in _OPENING_ICMP[protocol]:
+        return "invalid"
+    if protocol == 6 and isinstance(flags, str):
+        opening = flags_value(flags) & ~_IGNORED_FLAGS
+        return "new" if opening in (TcpFlag.SYN, TcpFlag.ACK) else "invalid"
+    return "new"
+
+
 def packet_of(row: Mapping[str, Any], hook: Point = Point.FORWARD) -> tuple[Packet, Point]:
     """The packet of a row, and its hook. Raises `ValueError` with a sentence, `KeyError` for a wrong key."""
     for key in row:
         if key not in KEYS:
             hint = near_misses(str(key), KEYS)
             raise ValueError(f"unknown key {str(key)[:40]!r}{' - ' + hint if hint else ''}")
+    for name in ("src", "dst", "iif", "oif", "mac", "state", "tcp_flags"):
+        if row.get(name) is not None and not isinstance(row[name], str):
+            raise ValueError(f"{name} is a text")
     if row.get("hook") is not None:
         name = str(row["hook"]).lower()
         if name not in HOOKS:
@@ -49,7 +68,7 @@ def packet_of(row: Mapping[str, Any], hook: Point = Point.FORWARD) -> tuple[Pack
     # An error may belong to either direction of its connection; a row does not say which.
     direction = None if str(state).lower() == "related" else Direction.ORIGINAL
     if state is None:
-        state = "untracked" if protocol == 58 and kind in UNTRACKED_ICMPV6 else "new"
+        state = _first_state(protocol, kind, row.get("tcp_flags"))
     if isinstance(state, str) and state.lower() == "reply":
         state, direction = "established", Direction.REPLY
     offset = row.get("frag_off") or 0
@@ -57,9 +76,6 @@ def packet_of(row: Mapping[str, Any], hook: Point = Point.FORWARD) -> tuple[Pack
         raise ValueError("frag_off is 0-8191")
     fragment = offset > 0
     ported = protocol is None or (protocol in PORT_PROTOCOLS and not fragment)
-    for name in ("src", "dst", "iif", "oif", "mac", "state"):
-        if row.get(name) is not None and not isinstance(row[name], str):
-            raise ValueError(f"{name} is a text")
     packet = Packet(
         src=row.get("src"), dst=row.get("dst"), protocol=protocol,
         sport=row.get("sport") if ported else None, dport=row.get("dport") if ported else None,
@@ -275,6 +291,10 @@ class Rules(Displayed):
         return ruleset_document(self.ruleset)
 
 
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
 def read_packets(
     text: str, file: str, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[tuple[Source, dict[str, Any]]]:
@@ -288,7 +308,7 @@ def read_packets(
         if line.count("{") + line.count("[") > limits.json_depth:
             raise InputError([Diagnostic(source, "NS906", "JSON too deep (Limits.json_depth)")])
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_constant=_no_constant)
         except ValueError as error:
             column = getattr(error, "colno", 1)
             place = attrs.evolve(source, column=column, end=column + 1)

@@ -7,14 +7,28 @@ address its type (net/ipv4/fib_frontend.c, `inet_dev_addr_type`).
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import attrs
 
 from netsim.errors import Diagnostic, InputError, near_misses
 from netsim.rules.journey import Addresses
-from netsim.rules.model import AnyOf, Condition, Deferred, Effect, In, Nat, NatKind, Pool, Rule, RuleSet, flat
+from netsim.rules.model import (
+    AnyOf,
+    ChangeSet,
+    Condition,
+    Deferred,
+    Effect,
+    In,
+    Nat,
+    NatKind,
+    Pool,
+    Rule,
+    RuleSet,
+    Unmodelled,
+    flat,
+)
 from netsim.space.fields import ADDRESS_FIELDS, Family, Range, complement_ranges, merge_ranges
 
 Interfaces = Mapping[str, Iterable[str]]
@@ -50,29 +64,45 @@ def own_addresses(interfaces: Interfaces | None) -> Addresses:
     return Addresses(((Family.IPV4, merge_ranges(v4)), (Family.IPV6, merge_ranges(v6))), True)
 
 
-def _types(own: _Own, family: Family) -> dict[str, tuple[Range, ...]]:
-    """Address type -> addresses; UNICAST is what is left."""
+_Types = Mapping[str, tuple[Range, ...]]
+
+_TOP6 = (1 << 128) - 1
+_TYPES6: _Types = {
+    "MULTICAST": ((0xFF << 120, _TOP6),),
+    "UNSPEC": ((0, 0),),
+    "UNICAST": ((1, (0xFFFF << 32) - 1), (0x10000 << 32, (0xFF << 120) - 1)),
+}
+"""Kinds of IPv6 addresses; IPv4-mapped ones are none of them (net/ipv6/addrconf_core.c)."""
+
+
+def _types(own: _Own, family: Family) -> _Types:
+    """Address type -> addresses. In IPv4 UNICAST is what is left; in IPv6 an own address is UNICAST too."""
     if family is Family.IPV6:
         local = [(1, 1)] + [(int(a.ip), int(a.ip)) for f in own.values() for a in f if a.version == 6]
-        multicast = [(0xFF << 120, (1 << 128) - 1)]
-        found = {"LOCAL": merge_ranges(local), "MULTICAST": merge_ranges(multicast)}
-    else:
-        mine = [a for f in own.values() for a in f if a.version == 4]
-        broadcast: list[Range] = [((1 << 32) - 1, (1 << 32) - 1)]
-        for a in mine:
-            if a.network.prefixlen < 31:
-                last = int(a.network.broadcast_address)
-                broadcast.append((last, last))
-        local4 = merge_ranges([(127 << 24, (128 << 24) - 1)] + [(int(a.ip), int(a.ip)) for a in mine])
-        cast = merge_ranges([*broadcast, (0, 0)])
-        found = {
-            "LOCAL": local4,
-            "BROADCAST": _minus(cast, local4),
-            "MULTICAST": merge_ranges([(224 << 24, (240 << 24) - 1)]),
-        }
-    top = (1 << family.bits) - 1
+        return {"LOCAL": merge_ranges(local), **_TYPES6}
+    mine = [a for f in own.values() for a in f if a.version == 4]
+    broadcast: list[Range] = [((1 << 32) - 1, (1 << 32) - 1)]
+    for a in mine:
+        if a.network.prefixlen < 31:
+            last = int(a.network.broadcast_address)
+            broadcast.append((last, last))
+    local4 = merge_ranges([(127 << 24, (128 << 24) - 1)] + [(int(a.ip), int(a.ip)) for a in mine])
+    cast = merge_ranges([*broadcast, (0, 0)])
+    found = {
+        "LOCAL": local4,
+        "BROADCAST": _minus(cast, local4),
+        "MULTICAST": merge_ranges([(224 << 24, (240 << 24) - 1)]),
+    }
     taken = merge_ranges([r for ranges in found.values() for r in ranges])
-    return {**found, "UNICAST": complement_ranges(taken, top)}
+    return {**found, "UNICAST": complement_ranges(taken, (1 << 32) - 1)}
+
+
+def _typed(types: _Types, names: Iterable[str], family: Family) -> tuple[Range, ...]:
+    """The addresses of one of several types. IPv6's types must all hold (net/netfilter/xt_addrtype.c)."""
+    if family is Family.IPV4:
+        return merge_ranges([r for name in names for r in types[name]])
+    outside = [r for name in names for r in complement_ranges(types[name], _TOP6)]
+    return complement_ranges(merge_ranges(outside), _TOP6)
 
 
 def _minus(ranges: tuple[Range, ...], less: tuple[Range, ...]) -> tuple[Range, ...]:
@@ -101,7 +131,7 @@ class _Binder:
             types = self._types[family]
             names = wanted.split(",")
             if all(name in types for name in names):
-                ranges = merge_ranges([r for name in names for r in types[name]])
+                ranges = _typed(types, names, family)
                 if condition.negated:
                     ranges = complement_ranges(ranges, (1 << family.bits) - 1)
                 return In(ADDRESS_FIELDS[side, family], ranges)
@@ -120,24 +150,55 @@ class _Binder:
             return effect
         template = effect.pools[0]
         pools: list[Pool] = []
+        if effect.kind is NatKind.DESTINATION:
+            # a packet of the device itself is redirected to the loopback address
+            value = 127 << 24 | 1 if effect.family is Family.IPV4 else 1
+            pools.append(attrs.evolve(template, addresses=(value, value), own=True))
         for name, found in self.own.items():
             mine = [a for a in found if (a.version == 4) == (effect.family is Family.IPV4)]
             if effect.family is Family.IPV6:
                 mine = [a for a in mine if not a.ip.is_link_local] or mine
-            if mine:
-                value = int(mine[0].ip)
-                pools.append(attrs.evolve(template, addresses=(value, value), interface=name))
-            else:
+            if effect.kind is NatKind.DESTINATION:
+                mine = mine[:1]
+            choices = _choices(mine)
+            for left, value in zip(range(len(choices))[::-1], choices, strict=True):
+                more = left > 0
+                pools.append(attrs.evolve(template, addresses=(value, value), interface=name, more=more))
+            if not mine:
                 pools.append(attrs.evolve(template, interface=name, missing=True))
         return attrs.evolve(effect, pools=(*pools, attrs.evolve(template, missing=True)), deferred="")
 
-    def local_redirect(self, effect: Effect) -> Effect:
-        """REDIRECT of the device's own packets goes to the loopback address."""
-        if isinstance(effect, Nat) and effect.deferred and effect.kind is NatKind.DESTINATION:
-            value = 127 << 24 | 1 if effect.family is Family.IPV4 else 1
-            pool = attrs.evolve(effect.pools[0], addresses=(value, value))
-            return attrs.evolve(effect, pools=(pool,), deferred="")
-        return self.effect(effect)
+
+def _choices(addresses: Iterable[ipaddress.IPv4Interface | ipaddress.IPv6Interface]) -> list[int]:
+    """The addresses that masquerading may take: the first of each network, by the next hop.
+
+    (Linux, `inet_select_addr`.)
+    """
+    first: dict[object, int] = {}
+    for one in addresses:
+        first.setdefault(one.network, int(one.ip))
+    return list(first.values())
+
+
+def unsettled(rules: Iterable[Rule], changed: Container[str]) -> Iterator[Rule]:
+    """The rules, in which tests of the sets named in `changed` answer afresh every time."""
+
+    def settle(condition: Condition) -> Condition:
+        if isinstance(condition, AnyOf):
+            alternatives = tuple(tuple(map(settle, a)) for a in condition.alternatives)
+            return attrs.evolve(condition, alternatives=alternatives)
+        if isinstance(condition, Deferred) and condition.kind == "set" and condition.argument[0] in changed:
+            return Unmodelled(f"{condition.text}, which a rule changes", False, condition.negated)
+        return condition
+
+    for rule in rules:
+        conditions = tuple(map(settle, rule.conditions))
+        yield rule if conditions == rule.conditions else attrs.evolve(rule, conditions=conditions)
+
+
+def changed_sets(rules: Iterable[Rule]) -> frozenset[str]:
+    """The names of the sets that rules change."""
+    return frozenset(e.name for rule in rules for e in rule.effects if isinstance(e, ChangeSet))
 
 
 def _check_sets(rules: RuleSet, sets: Mapping[str, NamedSet]) -> None:
@@ -173,12 +234,10 @@ def bind(
     binder = _Binder(own, sets, rules.family or Family.IPV4)
     if sets is not None:
         _check_sets(rules, sets)
-    output = {c.name for c in rules.chains.values() if c.short == "OUTPUT"}
 
     def change(rule: Rule) -> Rule:
-        effect = binder.local_redirect if rule.chain in output else binder.effect
         conditions = tuple(map(binder.condition, rule.conditions))
-        effects = tuple(map(effect, rule.effects))
+        effects = tuple(map(binder.effect, rule.effects))
         if conditions == rule.conditions and effects == rule.effects:
             return rule
         return attrs.evolve(rule, conditions=conditions, effects=effects)

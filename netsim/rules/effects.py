@@ -14,6 +14,7 @@ import attrs
 from netsim.rules.journey import HAS_ENTRY
 from netsim.rules.model import (
     Adjust,
+    ChangeSet,
     Effect,
     Nat,
     NatKind,
@@ -22,9 +23,10 @@ from netsim.rules.model import (
     Pool,
     SetBits,
     SetField,
+    Track,
     Untrack,
 )
-from netsim.space.fields import ADDRESS_FIELDS, FIELDS, CtStatus, Range, State, interface_value
+from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, CtStatus, Range, State, interface_value
 
 Values = dict[str, Any]
 """A packet on its way: a field that does not apply is missing, an open one is None.
@@ -76,6 +78,8 @@ def _apply(effect: Effect, way: Way, point: Point) -> list[Way]:
                 values[field] = min(max(old + delta, 0), FIELDS[field].maximum)
         case Untrack():
             values["state"] = int(State.UNTRACKED)
+        case Track() | ChangeSet():
+            pass
         case Netmap():
             return [Way(_netmap(values, effect), True)]
         case Nat():
@@ -145,13 +149,14 @@ def _translate(values: Values, nat: Nat, point: Point) -> list[Way]:
         device = values.get("iif")
     ways: list[Way] = []
     for pool in nat.pools:
-        if pool.interface and device is not None and device != interface_value(pool.interface):
+        wanted = ABSENT if pool.own else interface_value(pool.interface) if pool.interface else None
+        if wanted is not None and device is not None and device != wanted:
             continue
         ways.append(Way(None if pool.missing else _pooled(dict(values), nat.kind, field, pool), True))
-        if not pool.interface or device is not None:
+        if not pool.more and (wanted is None or device is not None):
             break
     if len(ways) > 1:
-        doubt = f"{nat.text}: which interface's address is used"
+        doubt = f"{nat.text}: which address is used"
         return [attrs.evolve(way, doubt=doubt) for way in ways]
     return ways or [Way(None, True)]
 

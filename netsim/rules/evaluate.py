@@ -43,7 +43,9 @@ from netsim.rules.model import (
     Chain,
     Condition,
     Deferred,
+    Effect,
     In,
+    Nat,
     NatKind,
     Outcome,
     Point,
@@ -221,6 +223,7 @@ class _State:
     done: frozenset[NatKind] = frozenset()
     forced: bool = False
     expired: bool = False
+    redirected: bool = False
 
     def copy(self, **changes: Any) -> _State:
         return attrs.evolve(self, **{"values": dict(self.values), **changes})
@@ -229,7 +232,7 @@ class _State:
         """What the rest of the journey depends on."""
         frames = tuple((id(chain), at) for chain, at, _ in self.frames)
         values = tuple(self.values.items())
-        rest = (self.hook, self.oif, self.done, self.forced, id(self.base))
+        rest = (self.hook, self.oif, self.done, self.forced, self.redirected, id(self.base))
         return (len(self.agenda), frames, values, self.known, rest)
 
 
@@ -264,6 +267,18 @@ def evaluate(
     return Walk(rules, addresses, find, limits).rule(packet, hook)
 
 
+class TooManyWays(BudgetExceeded):
+    """The undecided conditions make too many ways; `reasons` are those of the way that was being gone.
+
+    `step` decides at the end of the first way.
+    """
+
+    def __init__(self, states: int, reasons: tuple[Reason, ...], step: Step | None) -> None:
+        super().__init__(f"more than {states} ways through undecided conditions")
+        self.reasons = reasons
+        self.step = step
+
+
 class Walk:
     """The machine: everything that stays the same from packet to packet."""
 
@@ -283,13 +298,19 @@ class Walk:
         self._departures = {hook: departure(rules, hook) for hook in hooks}
         self._arrivals = {hook: arrival(rules, hook) for hook in hooks}
         self._single = _single_texts(rules)
+        self._deferred = frozenset(
+            c.text for r in rules.rules() for c in flat(r.conditions) if isinstance(c, Deferred)
+        )
 
     def rule(self, packet: Packet, hook: Point) -> Ruling:
         """The ruling on one packet."""
-        values = packet.values()
+        return self.rule_values(packet.values(), packet.state, hook)
+
+    def rule_values(self, values: Values, state: State, hook: Point) -> Ruling:
+        """The same for a packet as `Packet.values` gives it, which is changed."""
         if self.rules.family is not None and values["family"] not in (None, self.rules.family):
             return Ruling(Outcome.ACCEPT, None, (), values, (), hook)
-        if packet.fragment:
+        if values["fragment"]:
             if self._tracks:
                 reason = Reason(None, "fragments are reassembled before any chain sees them")
                 return Ruling(ANY_OUTCOME, None, (), values, (reason,), hook)
@@ -299,7 +320,7 @@ class Walk:
         if hook is Point.OUTPUT:
             values["iif"], values["mac"] = ABSENT, NO_MAC
         values["state"] = int(State.INVALID)  # nobody has looked yet
-        root = _State(self._departures[hook], values, packet.state, values["oif"], hook)
+        root = _State(self._departures[hook], values, state, values["oif"], hook)
         first = self._run(root)
         if isinstance(first, _Leaf):
             return _ruling([first], ())
@@ -332,7 +353,8 @@ class Walk:
                     gone.append(outcomes[way])
                     continue
                 if len(outcomes) >= self.limits.states:
-                    raise BudgetExceeded(f"more than {self.limits.states} ways through undecided conditions")
+                    asked = dict.fromkeys(reason for _, fork, _ in tasks for reason in fork.reasons)
+                    raise TooManyWays(self.limits.states, tuple(asked), _ruling(leaves[:1], ()).step)
                 result = self._run(result)
                 if isinstance(result, _Fork):
                     tasks.append((way, result, []))
@@ -384,7 +406,10 @@ class Walk:
 
     def _route(self, state: _State) -> _Fork | None:
         """Routing: a new destination may move the packet between input and forward."""
-        if NatKind.DESTINATION in state.done and self.addresses.known:
+        if state.redirected:
+            self._moved(state, True)
+            state.agenda = state.agenda[1:]
+        elif NatKind.DESTINATION in state.done and self.addresses.known:
             family = state.values["family"]
             name = ADDRESS_FIELDS["dst", Family(family or 0)]
             local = self.addresses.local(family, state.values.get(name))
@@ -461,6 +486,9 @@ class Walk:
             ways = changed(rule.effects, state.values, point, state.base.hook.nat)
             if state.base.hook.nat and any(w.translates for w in ways):
                 state.done = state.done | {nat_kind(point)}
+                state.redirected = any(redirects(effect) for effect in rule.effects)
+                # what context decides may be about the translated address: it is asked anew
+                state.known = tuple((t, answer) for t, answer in state.known if t not in self._deferred)
             if len(ways) > 1:
                 reason = Reason(rule, ways[0].doubt or "the translation", ways[0].hint)
                 results: list[_State | _Leaf] = []
@@ -528,6 +556,11 @@ def nat_kind(point: Point) -> NatKind:
     """Which end of the packet is translated at a hook point."""
     early = point in (Point.PREROUTING, Point.OUTPUT)
     return NatKind.DESTINATION if early else NatKind.SOURCE
+
+
+def redirects(effect: Effect) -> bool:
+    """Whether a translation sends the packet to the device, at an address that is not known yet."""
+    return isinstance(effect, Nat) and bool(effect.deferred) and effect.kind is NatKind.DESTINATION
 
 
 def _pure(doubt: Unmodelled | Deferred) -> bool:

@@ -26,6 +26,9 @@ from netsim.rules.model import (
     Point,
     Rule,
     RuleSet,
+    SetBits,
+    Track,
+    Unmodelled,
     flat,
 )
 from netsim.space.fields import Family, Range, State
@@ -114,15 +117,25 @@ HAS_ENTRY = frozenset({State.NEW, State.ESTABLISHED, State.RELATED})
 
 @lru_cache(maxsize=256)
 def uses_tracking(rules: RuleSet) -> bool:
-    """Whether loading these rules turns connection tracking on, so that fragments are reassembled."""
-    if any(c.hook is not None and c.hook.nat for c in rules.chains.values()):
-        return True
+    """Whether loading these rules turns connection tracking on, so that fragments are reassembled.
+
+    Translations do, and every test or change of an entry (measured: an empty nat table, and a rule that
+    only untracks, do not).
+    """
     return any(_tracks(rule) for rule in rules.rules())
 
 
 def _tracks(rule: Rule) -> bool:
-    fields = (c.field for c in flat(rule.conditions) if isinstance(c, In | Bits))
-    return not TRACKED_FIELDS.isdisjoint(fields)
+    for effect in rule.effects:
+        if isinstance(effect, Nat | Netmap | Track) or (isinstance(effect, SetBits) and effect.needs_entry):
+            return True
+    for condition in flat(rule.conditions):
+        if isinstance(condition, In | Bits):
+            if condition.field in TRACKED_FIELDS:
+                return True
+        elif isinstance(condition, Unmodelled) and condition.tracks:
+            return True
+    return False
 
 
 def translations(effects: Iterable[Effect]) -> tuple[Nat | Netmap, ...]:

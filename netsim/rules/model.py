@@ -99,11 +99,15 @@ class AnyOf:
 
 @attrs.frozen(slots=True)
 class Unmodelled:
-    """A test that cannot be decided from a packet. `text` is normalised and carries no negation."""
+    """A test that cannot be decided from a packet. `text` is normalised and carries no negation.
+
+    `tracks`: loading it turns connection tracking on.
+    """
 
     text: str
     pure: bool
     negated: bool = False
+    tracks: bool = False
 
 
 @attrs.frozen(slots=True)
@@ -202,9 +206,11 @@ class Pool:
     """What a translation may choose from.
 
     `interface`: this pool is for packets that leave ('source') or arrive ('destination') there; '' is
-    for all. `addresses`: the range to choose from, None keeps the address. `ports`: the range, None
-    keeps the port if it can (packets without ports keep having none). An address or port already in the
-    range is kept, unless `random`. `missing`: the interface has no address: the packet is dropped.
+    for all. `own`: it is for packets that arrived nowhere, the device's own. `addresses`: the range to
+    choose from, None keeps the address. `ports`: the range, None keeps the port if it can (packets
+    without ports keep having none). An address or port already in the range is kept, unless `random`.
+    `missing`: the interface has no address: the packet is dropped. `more`: the pool behind it is another
+    choice for the same packets.
     """
 
     addresses: Range | None = None
@@ -212,6 +218,8 @@ class Pool:
     interface: str = ""
     random: bool = False
     missing: bool = False
+    own: bool = False
+    more: bool = False
 
 
 @attrs.frozen(slots=True)
@@ -245,7 +253,19 @@ class Untrack:
     """The packet is not tracked from here on: its state becomes UNTRACKED."""
 
 
-Effect = SetBits | SetField | Adjust | Nat | Netmap | Untrack
+@attrs.frozen(slots=True)
+class Track:
+    """Connection tracking is on, and treats the packet in a way that no rule tests (zones, helpers)."""
+
+
+@attrs.frozen(slots=True)
+class ChangeSet:
+    """Something of the packet is put into a named set, or taken out of it."""
+
+    name: str
+
+
+Effect = SetBits | SetField | Adjust | Nat | Netmap | Untrack | Track | ChangeSet
 
 
 # Rules, chains, rule sets

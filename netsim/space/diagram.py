@@ -117,8 +117,10 @@ OUTSIDE = Operation(
     same=_NONE,
     commutative=False,
 )
+DIFFER = Operation(8, lambda a, b: int(a != b), left={}, right={}, same=0, commutative=True)
 """AND OR LESS XOR are for sets (terminals 0 and 1). UNION joins outcome masks, OVERRIDE is DESIGN's `>`,
-WITHIN(m, f) is f inside the set m and 0 elsewhere, OUTSIDE(m, f) the reverse."""
+WITHIN(m, f) is f inside the set m and 0 elsewhere, OUTSIDE(m, f) the reverse. DIFFER is the set where two
+functions differ."""
 
 
 # What a substitution puts in the place of one level.

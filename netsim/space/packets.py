@@ -292,6 +292,26 @@ class PacketSet:
                 found[family] = ranges
         return found
 
+    def address_counts(self, side: str) -> dict[Family, int]:
+        """How many addresses of `"src"` or `"dst"` occur, exactly, by family; also where they are no list of ranges."""
+        found: dict[Family, int] = {}
+        for family in Family:
+            field = FIELDS[ADDRESS_FIELDS[side, family]]
+            others = [i for i in range(len(POOL.maxima)) if i not in field.levels]
+            with POOL.lock:
+                part = POOL.apply(AND, self._node, field_node(FIELDS["family"], ((family, family),)))
+                seen = POOL.quantify(part, others, OR)
+                count = 0
+                for path in POOL.paths(seen):
+                    size = 1
+                    for level in field.levels:
+                        ranges = path.get(level, ((0, POOL.maxima[level]),))
+                        size *= sum(high - low + 1 for low, high in ranges)
+                    count += size
+            if count:
+                found[family] = count
+        return found
+
     def values(self, name: str) -> tuple[Range, ...]:
         """The values of an interval field that occur among the packets to which it applies."""
         field = FIELDS[name]

@@ -18,6 +18,7 @@ import attrs
 
 from netsim.space.diagram import (
     AND,
+    FALSE,
     OR,
     TERMINALS,
     TRUE,
@@ -132,6 +133,67 @@ class Transformation:
             if k == level:
                 return by
         return None
+
+
+def agreement(pool: Pool, first: Transformation, second: Transformation, ignored: Collection[int]) -> int:
+    """The packets of which two transformations make the same packet, `ignored` levels left aside.
+
+    Free choices agree if they are between the same values. Two copies of different levels are taken
+    to disagree, so the set may be too small and is never too large. Equal transformations agree everywhere.
+    """
+    node = TRUE
+    one, two = dict(first.maps), dict(second.maps)
+    for level in sorted((one.keys() | two.keys()) - set(ignored), reverse=True):
+        a, b = one.get(level), two.get(level)
+        if a != b:
+            node = pool.apply(AND, node, _agree(pool, level, a, b))
+    return node
+
+
+def _agree(pool: Pool, level: int, a: LevelMap | None, b: LevelMap | None) -> int:
+    """Where two maps of one level give it the same value; None keeps it."""
+    if isinstance(a, Choice) or isinstance(b, Choice):
+        return TRUE if a == b else FALSE
+    if isinstance(a, Parity) or isinstance(b, Parity):
+        odd = FALSE
+        for by in (a, b):
+            terms, constant = _bit(by, level)
+            odd = pool.apply(XOR, odd, TRUE if constant else FALSE)
+            for term in terms:
+                odd = pool.apply(XOR, odd, pool.interval(term, ((1, 1),)))
+        return pool.negate(odd)
+    whole = ((0, pool.maxima[level], 0),)
+    a, b = a or Shift(level, whole), b or Shift(level, whole)
+    if isinstance(a, Const):
+        a, b = b, a
+    if isinstance(a, Const):
+        return TRUE if a == b else FALSE
+    if isinstance(b, Const):
+        same = [(b.value - d, b.value - d) for low, high, d in a.pieces if low <= b.value - d <= high]
+    elif a.source != b.source:
+        return FALSE
+    else:
+        same = [
+            (max(low, lo), min(high, hi))
+            for low, high, delta in a.pieces
+            for lo, hi, other in b.pieces
+            if delta == other and lo <= high and low <= hi
+        ]
+    return pool.interval(a.source, merge_ranges(same))
+
+
+def _bit(by: LevelMap | None, level: int) -> tuple[tuple[int, ...], int]:
+    """A map of a bit level as a parity."""
+    match by:
+        case Parity(terms, constant):
+            return terms, constant
+        case Const(value):
+            return (), value
+        case Shift(source, ((0, 1, 0),)):
+            return (source,), 0
+        case None:
+            return (level,), 0
+    raise TypeError("a bit level is not shifted")
 
 
 IDENTITY = Transformation()

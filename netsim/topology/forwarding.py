@@ -14,12 +14,13 @@ from collections.abc import Iterable
 import attrs
 
 from netsim.space.addresses import show_address
-from netsim.space.diagram import AND, LESS, OR, TRUE
-from netsim.space.fields import ADDRESS_FIELDS, FIELDS, Family, Range, interface_value, merge_ranges
+from netsim.space.diagram import AND, LESS, OR, TRUE, LevelMap, Shift
+from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, Family, Range, interface_value, merge_ranges
 from netsim.space.packets import POOL, bits_node, condition_node, field_node
+from netsim.space.transform import Transformation, constant
 from netsim.topology.model import Device, NextHop, Prefix, Route, RouteRule, RouteType
 
-_DEFAULT_RULES = (RouteRule(0, "local"), RouteRule(32766, "main"), RouteRule(32767, "default"))
+DEFAULT_RULES = (RouteRule(0, "local"), RouteRule(32766, "main"), RouteRule(32767, "default"))
 
 
 @attrs.frozen(slots=True)
@@ -51,6 +52,10 @@ def connected(device: Device) -> tuple[Route, ...]:
                 if p.family is Family.IPV4 and p.length < 31:
                     last = Prefix(p.family, p.last, 32)
                     found.append(Route(last, hop, RouteType.BROADCAST, 0, local, interface.source))
+    every = Prefix(Family.IPV4, (1 << 32) - 1, 32)
+    found += [
+        Route(every, (NextHop(i.name),), RouteType.BROADCAST, 0, i.vrf or "local") for i in device.interfaces
+    ]
     found.append(Route(Prefix(Family.IPV4, 127 << 24, 8), (NextHop("lo"),), RouteType.LOCAL, 0, "local"))
     found.append(Route(Prefix(Family.IPV6, 1, 128), (NextHop("lo"),), RouteType.LOCAL, 0, "local"))
     return tuple(found)
@@ -69,7 +74,7 @@ def resolved(device: Device) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
             link = next((i for i in device.interfaces for p in i.addresses if hop.via in p), None)
             if link is not None:
                 hops.append(attrs.evolve(hop, interface=link.name))
-        if route.hops and not hops:
+        if not hops and (route.hops or route.type is RouteType.UNICAST):
             dead.append(route)
         else:
             active.append(attrs.evolve(route, hops=tuple(hops)))
@@ -113,23 +118,28 @@ def best_routes(routes: Iterable[Route], family: Family) -> list[tuple[Range, Ro
 
 def _rule_node(rule: RouteRule) -> int:
     """The packets that look up a rule's table."""
-    node = TRUE
-    if rule.family is not None:
-        node = field_node(FIELDS["family"], ((rule.family, rule.family),))
+    node = within = TRUE
+    family = (
+        rule.family if rule.family is not None else next((p.family for p in (rule.src, rule.dst) if p), None)
+    )
+    if family is not None:
+        within = field_node(FIELDS["family"], ((family, family),))
     for side, prefix in (("src", rule.src), ("dst", rule.dst)):
         if prefix is not None:
             name = ADDRESS_FIELDS[side, prefix.family]
             node = POOL.apply(AND, node, condition_node(name, ((prefix.first, prefix.last),)))
     for field, name in (("iif", rule.iif), ("oif", rule.oif)):
         if name:
-            value = interface_value(name)
+            # what the device sends itself arrives, for a rule, on `lo`
+            value = ABSENT if (field, name) == ("iif", "lo") else interface_value(name)
             node = POOL.apply(AND, node, field_node(FIELDS[field], ((value, value),)))
     if rule.fwmark is not None:
         value, mask = rule.fwmark
         node = POOL.apply(AND, node, bits_node(FIELDS["mark"], mask, value & mask))
-    if rule.tos is not None:
-        node = POOL.apply(AND, node, field_node(FIELDS["tos"], ((rule.tos, rule.tos),)))
-    return POOL.negate(node) if rule.negated else node
+    if rule.tos:  # the two bits of ECN do not count, and 0 is no condition
+        low = rule.tos & 0xFC
+        node = POOL.apply(AND, node, field_node(FIELDS["tos"], ((low, low | 3),)))
+    return POOL.apply(AND, within, POOL.negate(node) if rule.negated else node)
 
 
 def _vrf_rules(device: Device) -> list[RouteRule]:
@@ -151,9 +161,9 @@ def forwarding(device: Device) -> tuple[Forward, ...]:
     tables: dict[str, list[Route]] = {}
     for route in routes:
         tables.setdefault(route.table, []).append(route)
-    given = device.route_rules or _DEFAULT_RULES
+    given = device.route_rules or DEFAULT_RULES
     if not any(r.table == "local" for r in given):
-        given = (_DEFAULT_RULES[0], *given)
+        given = (DEFAULT_RULES[0], *given)
     rules = sorted([*given, *_vrf_rules(device)], key=lambda r: r.priority)
     found: list[Forward] = []
     rest = TRUE
@@ -224,39 +234,50 @@ def reverse_path(device: Device, interface: str, forwards: tuple[Forward, ...]) 
     mode = max(device.rp_filter or 0, (found.rp_filter or 0) if found else 0)
     if mode == 0:
         return 0, TRUE
-    good: list[Range] = []
+    back = _backwards(interface if found is not None and found.vrf else "")
+    good = field_node(FIELDS["family"], ((Family.IPV6, Family.IPV6),))
     for forward in forwards:
         if forward.action != "forward":
             continue
         if mode == 1 and all(hop.interface != interface for hop in forward.hops):
             continue
-        good += _destinations(forward)
-    ipv6 = field_node(FIELDS["family"], ((1, 1),))
-    node = condition_node("src4", merge_ranges(good))
-    return mode, POOL.apply(OR, node, ipv6)
+        good = POOL.apply(OR, good, back.preimage(POOL, forward.packets, OR))
+    return mode, good
 
 
-def _destinations(forward: Forward) -> tuple[Range, ...]:
-    from netsim.space.packets import PacketSet
+def _backwards(iif: str) -> Transformation:
+    """The lookup that a source is checked with: the ends exchanged, unmarked, as if sent by the device.
 
-    found: tuple[Range, ...] = PacketSet(forward.packets).address_ranges("dst").get(Family.IPV4, ())
-    return found
+    fib_validate_source() in net/ipv4/fib_frontend.c; marks count only with src_valid_mark.
+    """
+    ends = {"src4": "dst4", "dst4": "src4"}
+    maps: dict[int, LevelMap] = {
+        FIELDS[to].level: Shift(FIELDS[origin].level, ((0, FIELDS[origin].maximum, 0),))
+        for to, origin in ends.items()
+    }
+    change = Transformation.of(maps).then(constant("mark", 0)).then(constant("oif", ABSENT))
+    return change.then(constant("iif", interface_value(iif) if iif else ABSENT))
 
 
-def martians(device: Device) -> tuple[tuple[str, int], ...]:
+def martians(device: Device, vrf: str = "") -> tuple[tuple[str, int], ...]:
     """The packets that routing refuses whatever the tables say, by name: (name, packets).
 
-    `martian-source`: multicast, limited broadcast, loopback, 0/8, and the device's own addresses;
-    `martian-destination`: 0/8 and loopback from outside (net/ipv4/route.c; RFC 4291 for IPv6).
+    `martian-source`: 0.0.0.0, multicast, limited broadcast, loopback, and the device's own addresses (not
+    those of other VRFs); `martian-destination`: 0.0.0.0, loopback, and multicast, which unicast routing does not forward
+    (ip_route_input_rcu() in net/ipv4/route.c, Linux 5.3 and newer; RFC 4291 for IPv6).
     """
-    own4 = [(p.address, p.address) for i in device.interfaces for p in i.addresses if p.family is Family.IPV4]
-    bad = [(0, (1 << 24) - 1), (127 << 24, (128 << 24) - 1), (224 << 24, (1 << 32) - 1)]
-    dst = [(0, (1 << 24) - 1), (127 << 24, (128 << 24) - 1)]
-    bad6 = [(0, 1), (0xFF << 120, (1 << 128) - 1)]
-    source = POOL.apply(
-        OR, condition_node("src4", merge_ranges([*bad, *own4])), condition_node("src6", merge_ranges(bad6))
-    )
-    destination = POOL.apply(OR, condition_node("dst4", merge_ranges(dst)), condition_node("dst6", ((0, 1),)))
+    own4 = [
+        (p.address, p.address)
+        for i in device.interfaces
+        if i.vrf in ("", vrf)  # the table `local` is asked before that of the VRF
+        for p in i.addresses
+        if p.family is Family.IPV4
+    ]
+    never = [(0, 0), (127 << 24, (128 << 24) - 1), (224 << 24, (240 << 24) - 1)]
+    bad = [*never, ((1 << 32) - 1, (1 << 32) - 1)]
+    bad6 = ((0, 1), (0xFF << 120, (1 << 128) - 1))
+    source = POOL.apply(OR, condition_node("src4", merge_ranges([*bad, *own4])), condition_node("src6", bad6))
+    destination = POOL.apply(OR, condition_node("dst4", merge_ranges(never)), condition_node("dst6", bad6))
     return (("martian-source", source), ("martian-destination", destination))
 
 
@@ -271,6 +292,7 @@ def explain_route(forward: Forward) -> str:
 
 
 __all__ = [
+    "DEFAULT_RULES",
     "Forward",
     "best_routes",
     "connected",

@@ -3,8 +3,9 @@
 Nodes carry `kind`: device, host, subnet, service or link. A device's node has `device` (the frozen value),
 a host's `host`, a subnet's `subnet`, a service's `service`. Edges run both ways between a device and the links
 of its interfaces (`interface`: the frozen value), between hosts or subnets and their link, and from a
-service to its hosts (`weight`). The graph has `name`, `internet` (a tuple of links) and `zones` (the declared
-ones: a tuple of the frozen values; it may also be given as a mapping of names to lists of links).
+service to its hosts (`weight`). The graph has `name`, `internet` (a tuple of links), `zones` (the declared ones: a
+tuple of the frozen values; it may also be given as a mapping of names to lists of links) and `assumptions`
+(what the site does not say).
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ def to_graph(network: Network) -> Any:
     import networkx
 
     graph: Any = networkx.MultiDiGraph(
-        name=network.name, internet=network.internet, zones=network.declared_zones
+        name=network.name,
+        internet=network.internet,
+        zones=network.declared_zones,
+        assumptions=network.assumptions,
     )
 
     def link(name: str) -> str:
@@ -75,7 +79,8 @@ def from_graph(graph: Any) -> Network:
             values[kind][str(node)] = value
         else:
             plain[kind][str(node)] = {k: v for k, v in data.items() if k != "kind"}
-    internet = tuple(graph.graph.get("internet", ()))
+    given = graph.graph.get("internet", ())
+    internet = (given,) if isinstance(given, str) else tuple(given)
     name = graph.graph.get("name", "")
     zones = graph.graph.get("zones", ())
     if isinstance(zones, Mapping):
@@ -84,9 +89,10 @@ def from_graph(graph: Any) -> Network:
     elif any(plain.values()):
         zones = {z.name: list(z.links) for z in zones}
     if not any(plain.values()):
+        assumptions = tuple(graph.graph.get("assumptions", ()))
         return Network(
             values["device"], values["host"], values["service"], values["subnet"], internet, name,
-            declared_zones=zones,
+            assumptions=assumptions, declared_zones=zones,
         )  # fmt: skip
     site: dict[str, Any] = {f"{kind}s": found for kind, found in plain.items() if found}
     site["name"] = name

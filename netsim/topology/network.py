@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,11 +17,10 @@ from netsim.space.addresses import ranges as address_ranges
 from netsim.space.diagram import FALSE, OR
 from netsim.space.fields import ADDRESS_FIELDS, Family, Range, complement_ranges, merge_ranges
 from netsim.space.packets import POOL, condition_node
+from netsim.topology.addresses import Addresses, addresses_of, common, count, less
 from netsim.topology.forwarding import Forward, forwarding, grouped, martians, resolved, reverse_path
 from netsim.topology.model import Assumption, Device, Host, Prefix, Service, Subnet, Zone
 from netsim.topology.zones import PREFIX, link_addresses, zones_of
-
-Addresses = tuple[tuple[Family, tuple[Range, ...]], ...]
 
 
 @attrs.frozen(slots=True)
@@ -72,6 +71,8 @@ class Network(Displayed):
     root: str = ""
     assumptions: tuple[Assumption, ...] = ()
     declared_zones: tuple[Zone, ...] = ()
+    inherited: Mapping[tuple[str, str], int] = attrs.field(factory=dict, repr=False)
+    """The unmodelled variables of the network that this one was edited from."""
 
     def _key(self) -> tuple[Any, ...]:
         return (dict(self.devices), dict(self.hosts), dict(self.services), dict(self.subnets), self.internet,
@@ -86,19 +87,28 @@ class Network(Displayed):
     # What is compiled, once a network
 
     @cached_property
-    def indexes(self) -> Mapping[str, tuple[Index, ...]]:
-        """The index of each rule set of each device; its variables are apart from every other's."""
-        from netsim.index.compile import pure_texts
+    def variables(self) -> Mapping[tuple[str, str], int]:
+        """The variable of each pure unmodelled condition, by device and text; see `index.compile.numbered`."""
+        from netsim.index.compile import numbered, pure_texts
 
+        texts = [
+            (name, text)
+            for name, device in self.devices.items()
+            for ruleset in device.rulesets
+            for text in pure_texts(ruleset)
+        ]
+        return numbered(texts, self.inherited)
+
+    @cached_property
+    def indexes(self) -> Mapping[str, tuple[Index, ...]]:
+        """The index of each rule set of each device; a device's variables are its own."""
+        mine: dict[str, dict[str, int]] = {}
+        for (name, text), position in self.variables.items():
+            mine.setdefault(name, {})[text] = position
         found: dict[str, tuple[Index, ...]] = {}
-        variable = 0
         for name, device in self.devices.items():
             own = own_addresses(device.addresses())
-            indexes = []
-            for ruleset in device.rulesets:
-                indexes.append(_index(ruleset, own, variable))
-                variable += len(pure_texts(ruleset))
-            found[name] = tuple(indexes)
+            found[name] = tuple(_index(r, own, mine.get(name, {})) for r in device.rulesets)
         return found
 
     @cached_property
@@ -116,8 +126,8 @@ class Network(Displayed):
         """What routing refuses on each interface of each device, by name: martians and reverse paths."""
         found: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {}
         for name, device in self.devices.items():
-            bad = martians(device)
             for interface in device.interfaces:
+                bad = martians(device, interface.vrf)
                 mode, good = reverse_path(device, interface.name, self.forwards[name])
                 extra = ((f"rp-filter {mode}", POOL.negate(good)),) if mode else ()
                 found[name, interface.name] = (*bad, *extra)
@@ -148,9 +158,15 @@ class Network(Displayed):
         return link_addresses(self)
 
     def zone_label(self, name: str) -> str:
-        """What a zone is asked about as: its name, or `zone:NAME` where something else has that name."""
-        taken = any(name in part for part in (self.services, self.hosts, self.subnets, self.devices))
-        return PREFIX + name if taken else name
+        """What a zone is asked about as: its name, or `zone:NAME` where that name stands for something else."""
+        if any(name in part for part in (self.services, self.hosts, self.devices)):
+            return PREFIX + name
+        if name in self.subnets:
+            zone = self.zones[name]
+            (subnet,) = self.instances(name)
+            same = zone.links == subnet.links and self.link_addresses.get(zone.links[0]) == subnet.addresses
+            return name if same else PREFIX + name
+        return name
 
     def device(self, name: str) -> Device:
         """The device of that name. Raises `QuestionError`."""
@@ -170,12 +186,14 @@ class Network(Displayed):
             return (self._host(self.hosts[name]),)
         if name in self.subnets:
             subnet = self.subnets[name]
-            return (Instance(name, _addresses(subnet.prefixes, whole=True), 1, (subnet.link,), (), False),)
+            whole = addresses_of(subnet.prefixes, whole=True)
+            ends = less(whole, self.taken(subnet.link))
+            return (Instance(name, ends or whole, 1, (subnet.link,), (), False),)
         if name in self.devices:
             device = self.devices[name]
             prefixes = [p for i in device.interfaces for p in i.addresses]
             links = tuple(dict.fromkeys(i.link for i in device.interfaces if i.link))
-            return (Instance(name, _addresses(prefixes), 1, links, (), False),)
+            return (Instance(name, addresses_of(prefixes), 1, links, (), False),)
         zone = name.removeprefix(PREFIX)
         if zone == "internet":
             return (self._internet(),)
@@ -196,7 +214,7 @@ class Network(Displayed):
         )  # fmt: skip
 
     def _host(self, host: Host) -> Instance:
-        return Instance(host.name, _addresses(host.addresses), 1, (host.link,), host.gateway)
+        return Instance(host.name, addresses_of(host.addresses), 1, (host.link,), host.gateway)
 
     def _internet(self) -> Instance:
         if not self.internet:
@@ -223,32 +241,58 @@ class Network(Displayed):
             hint = near_misses(text, self.names()) or "a name of the site, an address or a prefix is expected"
             raise QuestionError.of(f"nothing is called {text[:60]!r}", code="NS301", hint=hint) from None
         result: list[Instance] = []
-        covered: dict[Family, list[Range]] = {}
+        wanted: Addresses = tuple(found.items())
+        outside = wanted
         for link, prefixes in self._link_prefixes().items():
-            addresses = []
-            for family, wanted in found.items():
-                here = merge_ranges([(p.first, p.last) for p in prefixes if p.family is family])
-                top = (1 << family.bits) - 1
-                both = complement_ranges(
-                    merge_ranges([*complement_ranges(wanted, top), *complement_ranges(here, top)]), top
-                )
-                if both:
-                    addresses.append((family, both))
-                    covered.setdefault(family, []).extend(both)
-            if addresses:
-                result.append(Instance(f"{text} on {link}", tuple(addresses), 1, (link,), (), False))
-        left = []
-        for family, wanted in found.items():
-            top = (1 << family.bits) - 1
-            rest = merge_ranges([*complement_ranges(wanted, top), *covered.get(family, [])])
-            outside = complement_ranges(rest, top)
-            if outside:
-                left.append((family, outside))
-        if left and self.internet:
-            result.append(Instance(f"{text} outside", tuple(left), 1, self.internet, (), False))
+            here = addresses_of(prefixes, whole=True)
+            ends = less(common(wanted, here), self.taken(link))
+            outside = less(outside, here)
+            if ends:
+                result.append(Instance(f"{text} on {link}", ends, count(ends), (link,), (), False))
+        for device in self.devices:
+            (all_of_it,) = self.instances(device)
+            own = common(wanted, all_of_it.addresses)
+            outside = less(outside, own)
+            if own:
+                result.append(attrs.evolve(all_of_it, addresses=own, weight=count(own)))
+        if outside and self.internet:
+            result.append(Instance(f"{text} outside", outside, count(outside), self.internet, (), False))
         if not result:
             raise QuestionError.of(f"{text[:60]} is on no link of this site", code="NS302")
         return tuple(result)
+
+    def partly(self, text: str, instances: Iterable[Instance]) -> bool:
+        """Whether a prefix or subnet holds addresses that `instances`, what it stands for, do not."""
+        subnet = self.subnets.get(text)
+        if subnet is None and (text in (*self.names(), "internet") or text.startswith(PREFIX)):
+            return False
+        wanted = (
+            tuple(address_ranges(text).items())
+            if subnet is None
+            else addresses_of(subnet.prefixes, whole=True)
+        )
+        for instance in instances:
+            wanted = less(wanted, instance.addresses)
+        return bool(wanted)
+
+    def others(self, source: Instance, targets: Iterable[Instance]) -> tuple[Instance, ...]:
+        """The targets that a source can talk to: all but itself, unless it is many end systems."""
+        return tuple(t for t in targets if t.name != source.name or self.wide(t))
+
+    def wide(self, instance: Instance) -> bool:
+        """Whether an instance is many end systems, which may talk to one another."""
+        return not instance.host and instance.name not in self.devices
+
+    def taken(self, link: str) -> Addresses:
+        """The addresses that no end system on a link has: the devices' own and the broadcasts."""
+        found: dict[Family, list[Range]] = {}
+        for device in self.devices.values():
+            for interface in device.interfaces:
+                for p in interface.addresses:
+                    found.setdefault(p.family, []).append((p.address, p.address))
+                    if interface.link == link and p.family is Family.IPV4 and p.length < 31:
+                        found[p.family].append((p.last, p.last))
+        return tuple((family, merge_ranges(ranges)) for family, ranges in found.items())
 
     def _link_prefixes(self) -> dict[str, list[Prefix]]:
         found: dict[str, list[Prefix]] = {}
@@ -324,7 +368,7 @@ class Network(Displayed):
 
     def with_device(self, device: Device) -> Network:
         """This network with one device added or exchanged."""
-        return attrs.evolve(self, devices={**self.devices, device.name: device})
+        return attrs.evolve(self, devices={**self.devices, device.name: device}, inherited=self.variables)
 
     def reach(self, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
         """Whether `src` reaches `dst`; see `netsim.queries.reach.reach`."""
@@ -396,13 +440,6 @@ def _destinations(family: Family, ranges: list[Range]) -> int:
     return condition_node(ADDRESS_FIELDS["dst", family], merge_ranges(ranges))
 
 
-def _addresses(prefixes: Iterable[Prefix], *, whole: bool = False) -> Addresses:
-    found: dict[Family, list[Range]] = {}
-    for p in prefixes:
-        found.setdefault(p.family, []).append((p.first, p.last) if whole else (p.address, p.address))
-    return tuple((family, merge_ranges(rs)) for family, rs in sorted(found.items()))
-
-
 _QUERIES: dict[str, Any] = {}
 
 
@@ -420,19 +457,19 @@ def register(name: str, query: Any) -> None:
     _QUERIES[name] = query
 
 
-_INDEXES: dict[tuple[int, int, int], tuple[RuleSet, Index]] = {}
+_INDEXES: dict[Hashable, tuple[RuleSet, Index]] = {}
 _FORWARDS: dict[int, tuple[Device, tuple[Forward, ...]]] = {}
 _KEPT = 256
 
 
-def _index(ruleset: RuleSet, own: Any, variable: int) -> Index:
+def _index(ruleset: RuleSet, own: Any, variables: Mapping[str, int]) -> Index:
     """The index of a rule set; an edit of one device does not compile the others again."""
-    key = (id(ruleset), variable, hash(own))
+    key = (id(ruleset), tuple(sorted(variables.items())), own)
     found = _INDEXES.get(key)
     if found is None or found[0] is not ruleset:
         if len(_INDEXES) >= _KEPT:
             _INDEXES.clear()
-        found = _INDEXES[key] = (ruleset, Index(ruleset, addresses=own, first_variable=variable))
+        found = _INDEXES[key] = (ruleset, Index(ruleset, addresses=own, variables=variables))
     return found[1]
 
 

@@ -36,8 +36,9 @@ class Mistakes:
 
     def note(self, source: Source, message: str, *, code: str = "NS201", hint: str = "") -> None:
         """One more."""
-        if len(self.found) < 200:
-            self.found.append(Diagnostic(source, code, message, hint))
+        found = Diagnostic(source, code, message, hint)
+        if len(self.found) < 200 and found not in self.found:
+            self.found.append(found)
 
     def finish(self) -> None:
         """Raise them all, in the order of the text."""
@@ -125,12 +126,22 @@ def load_yaml(text: str, file: str, limits: Limits) -> Node:
         last = end.column + 1 if end is not None and end.line == mark.line else 0
         return Source(file, mark.line + 1, mark.column + 1, last, line[:2000])
 
-    # The events first: depth and size are bounded before anything is composed.
+    # The events first: depth and size, aliases followed, are bounded before anything is composed.
     depth = count = 0
+    sizes: dict[str, int] = {}  # of what is anchored
+    started: list[tuple[str | None, int]] = []
     try:
         for event in yaml.parse(text, Loader=loader):
             count += 1
-            if isinstance(event, yaml.CollectionStartEvent):
+            if isinstance(event, yaml.AliasEvent):
+                target = event.anchor or ""
+                if any(target == anchor for anchor, _ in started):
+                    raise _limit(place(event.start_mark), f"the alias *{target[:40]} is within itself")
+                count += sizes.get(target, 0)
+            elif isinstance(event, yaml.ScalarEvent) and event.anchor:
+                sizes[event.anchor] = 1
+            elif isinstance(event, yaml.CollectionStartEvent):
+                started.append((event.anchor, count))
                 depth += 1
                 if depth > limits.yaml_depth:
                     raise _limit(
@@ -138,9 +149,13 @@ def load_yaml(text: str, file: str, limits: Limits) -> Node:
                     )
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
+                anchor, before = started.pop()
+                if anchor:
+                    sizes[anchor] = count - before
             if count > limits.yaml_nodes:
                 raise _limit(
-                    place(event.start_mark), f"more than {limits.yaml_nodes} YAML nodes (Limits.yaml_nodes)"
+                    place(event.start_mark),
+                    f"more than {limits.yaml_nodes} YAML nodes once aliases are followed (Limits.yaml_nodes)",
                 )
         root = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
@@ -150,7 +165,7 @@ def load_yaml(text: str, file: str, limits: Limits) -> Node:
             [Diagnostic(source, "NS200", f"this is no YAML: {error.problem or error.context}")]
         ) from None
     except yaml.YAMLError as error:
-        raise InputError([Diagnostic(Source(file), "NS200", f"this is no YAML: {error}")]) from None
+        raise InputError([_unreadable(text, file, error)]) from None
     if root is None:
         return Node(None, Source(file, 1))
     mistakes = Mistakes()
@@ -161,7 +176,7 @@ def load_yaml(text: str, file: str, limits: Limits) -> Node:
         raw, node, level = stack.pop()
         total += 1
         if total > limits.yaml_nodes or level > limits.yaml_depth:
-            raise _limit(node.source, "too many YAML nodes once aliases are followed (Limits.yaml_nodes)")
+            raise _limit(node.source, f"YAML deeper than {limits.yaml_depth} once aliases are followed")
         if isinstance(raw, yaml.ScalarNode):
             node.value = plain_scalar(raw.value) if not raw.style else raw.value
         elif isinstance(raw, yaml.SequenceNode):
@@ -186,6 +201,18 @@ def load_yaml(text: str, file: str, limits: Limits) -> Node:
                 stack.append((child, member, level + 1))
     mistakes.finish()
     return top
+
+
+def _unreadable(text: str, file: str, error: Exception) -> Diagnostic:
+    """What YAML's reader refuses: a character, at the first place where such a one stands."""
+    number = getattr(error, "character", None)
+    at = text.find(chr(number)) if isinstance(number, int) and number < 0x110000 else -1
+    if at < 0:
+        return Diagnostic(Source(file), "NS200", f"this is no YAML: {error}")
+    start, line = text.rfind("\n", 0, at) + 1, text.count("\n", 0, at) + 1
+    shown = text[start : text.find("\n", at) if "\n" in text[at:] else len(text)]
+    source = Source(file, line, at - start + 1, at - start + 2, shown[:2000])
+    return Diagnostic(source, "NS200", f"this is no YAML: the character U+{number:04X}")
 
 
 def _limit(source: Source, message: str) -> InputError:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from collections.abc import Mapping
 from typing import Any
+
+import attrs
 
 from netsim.errors import DEFAULT_LIMITS, Diagnostic, InputError, Limits
 from netsim.source import Source
@@ -78,16 +81,10 @@ def parse_routes(text: str, *, file: str = "", family: Family | None = None) -> 
         source = Source(file, number, 1, 0, line)
         try:
             if words[0] == "nexthop" and found and line[:1] in " \t":
-                hop = _hop(words[1:])
                 before = found[-1]
-                found[-1] = Route(
-                    before.prefix,
-                    (*before.hops, hop),
-                    before.type,
-                    before.metric,
-                    before.table,
-                    before.source,
-                )
+                hops = (*before.hops, *_hop(words[1:]))
+                where = before.prefix if "inet6" in words else _of_family(before.prefix, hops)
+                found[-1] = attrs.evolve(before, prefix=where, hops=hops)
             else:
                 found.append(_route(words, family, source))
         except ValueError as error:
@@ -103,8 +100,8 @@ def _route(words: list[str], family: Family | None, source: Source) -> Route:
         kind, words = _TYPES[words[0]], words[1:]
     if not words:
         raise ValueError("a destination is missing")
-    if family is None and words[0] == "default" and "via" in words[:-1]:
-        family = host_address(words[words.index("via") + 1])[0]
+    if family is None and "pref" in words:  # only IPv6 routes have a preference
+        family = Family.IPV6
     target = prefix(words[0], family)
     values: dict[str, str] = {}
     position = 1
@@ -120,14 +117,15 @@ def _route(words: list[str], family: Family | None, source: Source) -> Route:
             values[word] = value
             position += 2
         elif word in _ALONE:
+            values[word] = ""
             position += 1
         elif word == "nexthop":
             break
         else:
             raise ValueError(f"unknown word {word[:40]!r}")
     hops: tuple[NextHop, ...] = ()
-    if "via" in values or "dev" in values:
-        hops = (NextHop(values.get("dev", ""), host_address(values["via"]) if "via" in values else None),)
+    if "dead" not in values and ("via" in values or "dev" in values):
+        hops = (NextHop(_device(values), host_address(values["via"]) if "via" in values else None),)
     if position < len(words):
         groups: list[list[str]] = []
         for word in words[position:]:
@@ -135,15 +133,54 @@ def _route(words: list[str], family: Family | None, source: Source) -> Route:
                 groups.append([])
             else:
                 groups[-1].append(word)
-        hops = tuple(map(_hop, groups))
-    table = values.get("table", "local" if kind in (RouteType.LOCAL, RouteType.BROADCAST) else "main")
-    return Route(target, hops, kind, int(values.get("metric", "0"), 0), table, source)
+        hops = tuple(hop for group in groups for hop in _hop(group))
+    given = values.get("table") or values.get("vrf")
+    table = table_name(given or ("local" if kind in (RouteType.LOCAL, RouteType.BROADCAST) else "main"))
+    metric = int(values.get("metric", "0"), 0)
+    where = target if "inet6" in words else _of_family(target, hops)
+    return Route(where, hops, kind, metric, table, source)
 
 
-def _hop(words: list[str]) -> NextHop:
-    values = dict(zip(words[::2], words[1::2], strict=False))
+def _hop(words: list[str]) -> tuple[NextHop, ...]:
+    """One next hop; none if it is dead, as the kernel passes over it."""
+    values: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        if word in _ALONE:
+            values[word] = ""
+            continue
+        value = next(rest, None)
+        if word == "via" and value in ("inet", "inet6"):
+            value = next(rest, None)
+        if value is None:
+            raise ValueError(f"a value is missing behind {word[:40]!r}")
+        if word not in ("via", "dev", "weight") and word not in _WITH_VALUE:
+            raise ValueError(f"unknown word {word[:40]!r}")
+        values[word] = value
+    if "dead" in values:
+        return ()
     via = values.get("via")
-    return NextHop(values.get("dev", ""), host_address(via) if via else None, int(values.get("weight", "1")))
+    return (NextHop(_device(values), host_address(via) if via else None, int(values.get("weight", "1"))),)
+
+
+def _of_family(target: Prefix, hops: tuple[NextHop, ...]) -> Prefix:
+    """`default` does not say its family: it is that of its next hops."""
+    via = next((h.via for h in hops if h.via is not None), None)
+    everything = target.length == 0 and target.family is Family.IPV4
+    return Prefix(Family.IPV6, 0, 0) if everything and via and via[0] is Family.IPV6 else target
+
+
+def _device(values: Mapping[str, Any]) -> str:
+    """The interface of a next hop. Raises `ValueError` for what is no interface's name."""
+    name = values.get("dev", "")
+    if not isinstance(name, str) or len(name.encode("utf-8", "replace")) > 15:
+        raise ValueError(f"{str(name)[:40]!r} is no name of an interface (at most 15 bytes)")
+    return name
+
+
+def table_name(text: str) -> str:
+    """A routing table by the name that answers show: rt_tables(5) numbers the reserved ones."""
+    return _TABLE_NAMES.get(text, text)
 
 
 def _load(text: str, file: str, limits: Limits) -> list[dict[str, Any]]:
@@ -180,33 +217,36 @@ def _json_routes(
             target = str(row["dst"])
             via = row.get("gateway") or (row.get("via") or {}).get("host")
             kind = _TYPES[row.get("type", "unicast")]
-            guess = family
-            if guess is None and target == "default" and via:
-                guess = host_address(via)[0]
+            guess = Family.IPV6 if family is None and "pref" in row else family
             hops: tuple[NextHop, ...]
             if row.get("nexthops"):
                 hops = tuple(
-                    NextHop(
-                        h.get("dev", ""),
-                        host_address(h["gateway"]) if h.get("gateway") else None,
-                        int(h.get("weight", 1)),
-                    )
+                    NextHop(_device(h), host_address(to) if to else None, int(h.get("weight", 1)))
                     for h in row["nexthops"]
+                    if "dead" not in h.get("flags", ())
+                    for to in [h.get("gateway") or (h.get("via") or {}).get("host")]
                 )
-            elif via or row.get("dev"):
-                hops = (NextHop(row.get("dev", ""), host_address(via) if via else None),)
+            elif (via or row.get("dev")) and "dead" not in row.get("flags", ()):
+                hops = (NextHop(_device(row), host_address(via) if via else None),)
             else:
                 hops = ()
             default = "local" if kind in (RouteType.LOCAL, RouteType.BROADCAST) else "main"
-            table = str(row.get("table", default))
-            found.append(Route(prefix(target, guess), hops, kind, int(row.get("metric", 0)), table, source))
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            table = table_name(str(row.get("table", default)))
+            other = "via" in row or any("via" in h for h in row.get("nexthops", ()))
+            where = prefix(target, guess)
+            where = where if other else _of_family(where, hops)
+            found.append(Route(where, hops, kind, int(row.get("metric", 0)), table, source))
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             errors.append(Diagnostic(source, "NS210", f"this is no route of ip -j route: {error}"))
     if errors:
         raise InputError(errors)
     return tuple(found)
 
 
+_RULE_KEYS = frozenset(
+    ["priority", "src", "srclen", "dst", "dstlen", "iif", "iif_detached", "oif", "oif_detached", "fwmark",
+     "fwmask", "tos", "table", "not", "action", "protocol", "l3mdev"]
+)  # fmt: skip
 _TABLE_NAMES = {"255": "local", "254": "main", "253": "default"}
 
 
@@ -219,7 +259,7 @@ def parse_rules(text: str, *, file: str = "", family: Family | None = None) -> t
             source = Source(file, text=json.dumps(row)[:500], pointer=f"/{i}")
             try:
                 found.append(_json_rule(row, family, source))
-            except (KeyError, ValueError, TypeError) as error:
+            except (KeyError, ValueError, TypeError, OverflowError) as error:
                 errors.append(Diagnostic(source, "NS211", f"this is no rule of ip -j rule: {error}"))
     else:
         for number, line in enumerate(text.split("\n"), 1):
@@ -246,18 +286,21 @@ def _selector(text: str, length: Any, family: Family | None) -> Prefix | None:
 
 
 def _json_rule(row: dict[str, Any], family: Family | None, source: Source) -> RouteRule:
+    for key in row:
+        if key not in _RULE_KEYS:
+            raise ValueError(f"{key[:40]!r} is not modelled")
     action = (
         _TYPES[row.get("action", "unicast")]
         if row.get("action") not in (None, "to_tbl")
         else RouteType.UNICAST
     )
-    table = str(row.get("table", "main"))
+    table = str(row.get("table", "[l3mdev-table]" if "l3mdev" in row else "main"))
     mark = _mark(str(row["fwmark"]), row.get("fwmask")) if "fwmark" in row else None
     return RouteRule(
-        int(row["priority"]), _TABLE_NAMES.get(table, table), family,
+        int(row["priority"]), table_name(table), family,
         _selector(str(row.get("src", "all")), row.get("srclen"), family),
         _selector(str(row.get("dst", "all")), row.get("dstlen"), family),
-        str(row.get("iif", "")), str(row.get("oif", "")), mark,
+        _device({"dev": row.get("iif", "")}), _device({"dev": row.get("oif", "")}), mark,
         int(str(row["tos"]), 0) if "tos" in row else None, "not" in row, action, source,
     )  # fmt: skip
 
@@ -297,7 +340,7 @@ def _text_rule(line: str, family: Family | None, source: Source) -> RouteRule:
         mark = _mark(value, mask or None)
     table = values.get("lookup") or values.get("table") or "main"
     return RouteRule(
-        int(head), _TABLE_NAMES.get(table, table), family, _selector(values.get("from", "all"), None, family),
-        _selector(values.get("to", "all"), None, family), values.get("iif", ""), values.get("oif", ""), mark,
+        int(head), table_name(table), family, _selector(values.get("from", "all"), None, family),
+        _selector(values.get("to", "all"), None, family), _device({"dev": values.get("iif", "")}), _device({"dev": values.get("oif", "")}), mark,
         int(values["tos"], 0) if "tos" in values else None, negated, action, source,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from netsim.parsers.text import decode, read_bytes
 from netsim.rules.model import RuleSet, Tracking
 from netsim.source import NOWHERE, Source
 from netsim.space.fields import Family
+from netsim.topology.forwarding import DEFAULT_RULES
 from netsim.topology.model import (
     Assumption,
     Device,
@@ -35,7 +36,7 @@ from netsim.topology.model import (
 )
 from netsim.topology.network import Network, bound, inactive_routes
 from netsim.topology.nodes import Mistakes, Node, from_plain, load_yaml
-from netsim.topology.routes import host_address, parse_routes, parse_rules, prefix
+from netsim.topology.routes import host_address, parse_routes, parse_rules, prefix, table_name
 
 T = TypeVar("T")
 
@@ -79,12 +80,15 @@ class _Reader:
         path = self.root / name
         try:
             inside = path.resolve().is_relative_to(self.root.resolve())
-        except (OSError, RuntimeError, ValueError):
-            inside = False
+            there = path.is_file()
+        except OSError:  # no such name can exist
+            inside, there = True, False
+        except (RuntimeError, ValueError):
+            inside = there = False
         if Path(name).is_absolute() or not inside:
             self.mistakes.note(node.source, f"{name[:80]!r} leaves the site's folder", code="NS205")
             return None
-        if not path.is_file():
+        if not there:
             self.mistakes.note(node.source, f"there is no file {name[:80]!r}", code="NS206")
             return None
         return name, path
@@ -126,6 +130,11 @@ class _Reader:
                         hint=hint,
                     )
         self.zone_links(site.get("zones"), known)
+        for node in self.mistakes.items(internet.get("links"), "links"):
+            link = self.mistakes.text(node, "a link")
+            if link not in known:
+                hint = near_misses(link, known) or "no device has an interface on it"
+                self.mistakes.note(node.source, f"internet: no link {link[:40]!r}", code="NS207", hint=hint)
         name = self.mistakes.text(site.get("name"), "name")
         self.mistakes.finish()
         for device in devices.values():
@@ -166,12 +175,16 @@ class _Reader:
         for f in m.items(d.get("route_files"), f"{name}: route_files"):
             routes += self.from_file(f, lambda text, shown: parse_routes(text, file=shown))
         rules: list[RouteRule] = []
+        listed = False
         for r in m.items(d.get("route_rules"), f"{name}: route_rules"):
             if isinstance(r.value, dict):
                 rule = self.rule(r)
                 rules += [rule] if rule else []
             else:
+                listed = True
                 rules += self.from_file(r, lambda text, shown: parse_rules(text, file=shown))
+        if rules and not listed:  # `ip rule add` adds to what is there; `ip rule` lists everything
+            rules += DEFAULT_RULES
         tracking = None
         if d.get("tracking") is not None:
             word = m.text(d["tracking"], "tracking")
@@ -265,6 +278,13 @@ class _Reader:
             m.integer(i.get("rp_filter"), "rp_filter", 0, 2), node.source,
         )  # fmt: skip
 
+    def interface_name(self, node: Node | None, what: str) -> str:
+        name = self.mistakes.text(node, what)
+        if node is not None and len(name.encode()) > 15:
+            self.mistakes.note(node.source, "an interface name has at most 15 bytes", code="NS204")
+            return ""
+        return name
+
     def prefixes(self, node: Node | None, what: str) -> tuple[Prefix, ...]:
         found = [self.value(n, prefix, what) for n in self.mistakes.items(node, what)]
         return tuple(p for p in found if p is not None)
@@ -272,18 +292,28 @@ class _Reader:
     def route(self, node: Node) -> list[Route]:
         if not isinstance(node.value, dict):
             text = self.mistakes.text(node, "a route")
-            return list(self.collect(lambda: parse_routes(text, file=node.source.file)) or ())
+            try:
+                found = parse_routes(text)
+            except InputError as error:
+                for each in error.diagnostics:
+                    self.mistakes.note(node.source, f"a route: {each.message}", code=each.code)
+                return []
+            return [attrs.evolve(r, source=node.source) for r in found]
         m = self.mistakes
         r = m.mapping(node, "a route", ROUTE)
         via = self.value(r["via"], host_address, "via") if "via" in r else None
         hops: list[NextHop] = []
         if "via" in r or "dev" in r:
-            hops.append(NextHop(m.text(r.get("dev"), "dev"), via))
+            hops.append(NextHop(self.interface_name(r.get("dev"), "dev"), via))
         for hop in m.items(r.get("nexthops"), "nexthops"):
             h = m.mapping(hop, "a next hop", ("via", "dev", "weight"))
             towards = self.value(h["via"], host_address, "via") if "via" in h else None
             hops.append(
-                NextHop(m.text(h.get("dev"), "dev"), towards, m.integer(h.get("weight"), "weight", 1, 256, 1))
+                NextHop(
+                    self.interface_name(h.get("dev"), "dev"),
+                    towards,
+                    m.integer(h.get("weight"), "weight", 1, 256, 1),
+                )
             )
         if "to" not in r:
             m.note(node.source, "a route needs 'to'", code="NS208")
@@ -299,7 +329,7 @@ class _Reader:
         if kind == "unicast" and not hops:
             m.note(node.source, "a route needs 'via', 'dev' or 'nexthops'", code="NS208")
             return []
-        table = m.text(r.get("table"), "table") or "main"
+        table = table_name(m.text(r.get("table"), "table") or "main")
         return [
             Route(
                 to,
@@ -328,10 +358,10 @@ class _Reader:
         kinds = {t.value: t for t in RouteType}
         action = kinds.get(m.text(r.get("type"), "type") or "unicast", RouteType.UNICAST)
         return RouteRule(
-            priority, m.text(r.get("table"), "table") or "main", None,
+            priority, table_name(m.text(r.get("table"), "table") or "main"), None,
             self.value(r["from"], prefix, "from") if "from" in r else None,
             self.value(r["to"], prefix, "to") if "to" in r else None,
-            m.text(r.get("iif"), "iif"), m.text(r.get("oif"), "oif"), mark,
+            self.interface_name(r.get("iif"), "iif"), self.interface_name(r.get("oif"), "oif"), mark,
             m.integer(r.get("tos"), "tos", 0, 255), bool(m.truth(r.get("not"), "not")), action, node.source,
         )  # fmt: skip
 
@@ -341,7 +371,7 @@ class _Reader:
         m = self.mistakes
         h = m.mapping(node, f"host {name}", HOST)
         addresses = self.prefixes(h.get("address"), "address")
-        if not addresses and "address" not in h:
+        if not self.mistakes.items(h.get("address"), "address"):
             m.note(node.source, f"host {name} has no address", code="NS208")
         gateways = [self.value(g, host_address, "gateway") for g in m.items(h.get("gateway"), "gateway")]
         return Host(
@@ -370,6 +400,8 @@ class _Reader:
             for member in m.items(found, "instances"):
                 host = m.text(member, "an instance")
                 self.known(host, hosts, member.source)
+                if any(host == other for other, _ in instances):
+                    m.note(member.source, f"{host[:40]!r} is named twice; give it a weight", code="NS203")
                 instances.append((host, 1))
         if not instances:
             m.note(node.source, f"service {name} has no instances", code="NS208")
@@ -383,6 +415,8 @@ class _Reader:
     def subnet(self, name: str, node: Node) -> Subnet:
         s = self.mistakes.mapping(node, f"subnet {name}", SUBNET)
         found = self.prefixes(s.get("prefix"), "prefix")
+        if not self.mistakes.items(s.get("prefix"), "prefix"):
+            self.mistakes.note(node.source, f"subnet {name} has no prefix", code="NS208")
         return Subnet(name, found, self.mistakes.text(s.get("link"), "link"), node.source)
 
     def zone(self, name: str, node: Node) -> Zone:

@@ -1,10 +1,9 @@
 """Zones: named sets of links, and the addresses that end systems on them may have.
 
 A zone's addresses are those of its links' networks, subnets and hosts, without what no end system there
-can have: the devices' own addresses, and of an IPv4 network its first and last address (RFC 919, RFC
-1812 4.2.3.1; networks of /31 and /32 have neither). A link whose networks leave room for nobody, a /30
-between two routers, carries no zone by itself; a declared zone of such links has no addresses, and a
-question about it asks nothing.
+can have: the devices' own addresses and broadcasts (`Network.taken`). A link between routers whose
+network has room for nobody carries no zone by itself; a declared zone of such links has no addresses,
+and a question about it asks nothing.
 
 Without a declaration each link is a zone, named by the subnet on it if there is exactly one, else by
 the link. Where something else has that name, the zone is asked about as `zone:NAME`, which always works.
@@ -15,42 +14,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from netsim.space.fields import Family, Range, complement_ranges, merge_ranges
-from netsim.topology.model import Zone
+import attrs
+
+from netsim.space.fields import Family, Range, merge_ranges
+from netsim.topology.addresses import Addresses, addresses_of, less
+from netsim.topology.model import Prefix, Zone
 
 if TYPE_CHECKING:
-    from netsim.topology.network import Addresses, Network
+    from netsim.topology.network import Network
 
 PREFIX = "zone:"
 """What names a zone without doubt."""
 
 
 def link_addresses(network: Network) -> Mapping[str, Addresses]:
-    """For each link the addresses that end systems on it may have; links without any are left out."""
-    taken: dict[tuple[str, Family], list[Range]] = {}
-    room: dict[tuple[str, Family], list[Range]] = {}
+    """For each link the addresses that end systems on it may have; links without any are left out.
+
+    Where the first address of an IPv4 network alone is free, there is no room either.
+    """
+    room: dict[str, dict[Family, list[Range]]] = {}
+    firsts: dict[str, list[Prefix]] = {}
+
+    def add(link: str, family: Family, span: Range) -> None:
+        room.setdefault(link, {}).setdefault(family, []).append(span)
+
     for device in network.devices.values():
         for interface in device.interfaces:
             for p in interface.addresses:
-                key = interface.link, p.family
-                room.setdefault(key, []).append((p.first, p.last))
-                taken.setdefault(key, []).append((p.address, p.address))
+                add(interface.link, p.family, (p.first, p.last))
                 if p.family is Family.IPV4 and p.length < 31:
-                    taken[key] += [(p.first, p.first), (p.last, p.last)]
+                    firsts.setdefault(interface.link, []).append(attrs.evolve(p, address=p.first))
     for subnet in network.subnets.values():
         for p in subnet.prefixes:
-            room.setdefault((subnet.link, p.family), []).append((p.first, p.last))
+            add(subnet.link, p.family, (p.first, p.last))
     for host in network.hosts.values():
         for p in host.addresses:
-            room.setdefault((host.link, p.family), []).append((p.address, p.address))
-    found: dict[str, list[tuple[Family, tuple[Range, ...]]]] = {}
-    for (link, family), ranges in sorted(room.items(), key=lambda item: item[0][1]):
-        top = (1 << family.bits) - 1
-        outside = complement_ranges(merge_ranges(ranges), top)
-        free = complement_ranges(merge_ranges([*outside, *taken.get((link, family), [])]), top)
-        if link and free:
-            found.setdefault(link, []).append((family, free))
-    return {link: tuple(each) for link, each in found.items()}
+            add(host.link, p.family, (p.address, p.address))
+    found: dict[str, Addresses] = {}
+    for link, families in room.items():
+        whole = tuple((family, merge_ranges(families[family])) for family in sorted(families))
+        free = less(whole, network.taken(link))
+        if link and less(free, addresses_of(firsts.get(link, ()))):
+            found[link] = free
+    return found
 
 
 def derived_zones(network: Network) -> dict[str, Zone]:

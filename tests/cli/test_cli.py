@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +158,9 @@ def test_addresses_decide_masquerade_redirect_and_addrtype(tmp_path: Path) -> No
         ('{"hook": "odd"}', "hook is forward"),
         ('{"src": "1.1.1.1", "dst": "::1"}', "different families"),
         ('{"src": 5}', "src is a text"),
+        ('{"proto": "tcp", "tcp_flags": ["SYN"]}', "tcp_flags is a text"),
+        ('{"proto": "tcp", "tcp_flags": true}', "tcp_flags is a text"),
+        ('{"id": NaN}', "NaN is no JSON"),
         ("[" * 400, "Limits.json_depth"),
     ],
 )
@@ -167,6 +171,35 @@ def test_bad_packets(tmp_path: Path, line: str, words: str) -> None:
     assert code == 2
     assert words in err
     assert "<stdin>:1" in err
+
+
+def test_what_is_left_out_of_the_state_follows_from_the_packet(tmp_path: Path) -> None:
+    rules = tmp_path / "x.rules"
+    states = ("NEW", "INVALID", "UNTRACKED")
+    lines = [
+        f"-A FORWARD -m conntrack --ctstate {s} -j {t}"
+        for s, t in zip(states, ("ACCEPT", "DROP", "REJECT"), strict=True)
+    ]
+    rules.write_text("\n".join(["*filter", *lines, "COMMIT", ""]))
+    flags = ("SYN", "ACK,PSH", "SYN,ACK", "RST", "NONE", "SYN,FIN")
+    packets: list[dict[str, object]] = [{"proto": "tcp", "tcp_flags": f} for f in flags]
+    packets += [{"proto": "icmp", "icmp_type": 8}, {"proto": "icmp", "icmp_type": 0}, {"proto": "tcp"}]
+    text = "\n".join(json.dumps({"src": "10.0.0.1", "dst": "10.0.0.2", **p}) for p in packets)
+    _, out, _ = run("test", rules, "--packets", "-", "--json", stdin=text)
+    found = [json.loads(line)["verdict"] for line in out.splitlines()]
+    assert found == ["accept", "accept", "drop", "drop", "drop", "drop", "accept", "drop", "accept"]
+    rules.write_text(rules.read_text() + "# ip6tables -s fd00::1\n")
+    ask = {"src": "fe80::1", "dst": "fe80::2", "proto": "icmpv6", "icmp_type": 135}
+    _, out, _ = run("test", rules, "--packets", "-", "--json", stdin=json.dumps(ask))
+    assert json.loads(out)["verdict"] == "reject"
+
+
+def test_an_id_may_be_any_text(tmp_path: Path) -> None:
+    rules = tmp_path / "x.rules"
+    rules.write_text("*filter\nCOMMIT\n")
+    code, out, _ = run("test", rules, "--packets", "-", "--json", stdin='{"id": "\\ud800 \u00e9"}')
+    assert code == 0
+    assert json.loads(out)["id"] == "\ud800 \u00e9"
 
 
 def test_show() -> None:
@@ -195,7 +228,7 @@ def test_hostile_text_is_made_visible(tmp_path: Path) -> None:
 def test_matrix() -> None:
     code, out, err = run("matrix", "--site", DEMO / "during")
     assert (code, err) == (0, "")
-    assert "tcp/5432  2 blocked, 1 partial" in out
+    assert "tcp/5432  1 blocked, 1 partial" in out
     assert "anything else" in out
     code, out, _ = run(
         "matrix", "--site", DEMO / "during", "--ends", "hosts", "--traffic", "tcp/5432", "--json"
@@ -233,3 +266,21 @@ def test_matrix_and_nothing_else(tmp_path: Path, rule: str, code: int) -> None:
     assert ("nothing else gets through on any pair" in out) == (code == 0)
     assert json.loads(run(*ask, "--json")[1])["nothing_else"] == {0: "yes", 1: "no", 3: "unknown"}[code]
     assert run(*ask[:-1])[0] == 0
+
+
+def test_output_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    rules = tmp_path / "r.rules"
+    rules.write_text('*filter\n:FORWARD DROP\n-A FORWARD -m string --string "é" --algo bm -j DROP\nCOMMIT\n')
+    for more in ((), ("--json",)):
+        done = subprocess.run(
+            [sys.executable, "-m", "netsim", "show", str(rules), *more],
+            capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        if more:
+            assert "é" in str(json.loads(done.stdout))
+
+
+def test_show_says_which_file_is_missing(tmp_path: Path) -> None:
+    code, _, errors = run("show", tmp_path / "gone.rules")
+    assert (code, errors) == (2, f"{tmp_path}/gone.rules: NS120 there is no such file or folder\n")

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from typing import Any
@@ -58,7 +59,9 @@ class Case:
 
 def _rule(construct: Construct, family: int, dispatch: str, *, option: bool) -> str:
     text = construct.option4 if family == 4 else construct.option6
-    base = construct.base.replace("-m mark", "-m mark")
+    base = construct.base
+    if not option:  # most matches do not load without an option
+        base = re.sub(r"-m (?!tcp$|udp$|sctp$|dccp$)\S+$", "", base).strip()
     return " ".join(part for part in (dispatch, base, text if option else "") if part)
 
 

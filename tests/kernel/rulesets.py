@@ -95,6 +95,7 @@ MATCHES: list[Construct] = [
         _pair(f"hl.hl-{kind}", "", f"--hl-{kind} {value}", "-m hl") if kind == "eq"
         else [_one(f"hl.hl-{kind}", "", f"--hl-{kind} {value}", "-m hl")])),
     *_pair("set.hash:ip", "--match-set ip4 src", "--match-set ip6 src", "-m set"),
+    *_pair("set.hash:ip.netmask", "--match-set wide4 src", "--match-set wide6 src", "-m set"),
     *_pair("set.hash:net", "--match-set net4 src", "--match-set net6 src", "-m set"),
     *_pair("set.hash:ip,port", "--match-set ipport4 src,dst", "", "-m set"),
     *_pair("set.bitmap:port", "--match-set ports dst", "--match-set ports dst", "-m set"),
@@ -107,6 +108,9 @@ IPSETS = {
 add ip4 10.10.1.1
 add ip4 10.20.2.2
 add ip4 10.30.3.3
+create wide4 hash:ip family inet netmask 20
+add wide4 10.10.16.0
+add wide4 10.20.0.0
 create net4 hash:net family inet
 add net4 10.10.0.0/16
 add net4 10.10.128.0/17 nomatch
@@ -125,6 +129,9 @@ add list4 net4
     6: """create ip6 hash:ip family inet6
 add ip6 fd00:10::1
 add ip6 fd00:20::2
+create wide6 hash:ip family inet6 netmask 114
+add wide6 fd00:10::
+add wide6 fd00:20::8000
 create net6 hash:net family inet6
 add net6 fd00:10::/32
 add net6 fd00:10::8000/113 nomatch
@@ -187,6 +194,7 @@ TARGETS: list[Construct] = [
     _target("MASQUERADE", "nat", "POSTROUTING", "MASQUERADE", new_only=True),
     _target("MASQUERADE.to-ports", "nat", "POSTROUTING", "MASQUERADE --to-ports 3000-3000", new_only=True),
     _target("REDIRECT", "nat", "PREROUTING", "REDIRECT --to-ports 8443", new_only=True),
+    _target("REDIRECT.output", "nat", "OUTPUT", "REDIRECT --to-ports 8443", hook="output", new_only=True),
     _target("NETMAP.prerouting", "nat", "PREROUTING", "NETMAP --to DSTNET", new_only=True),
     _target("NETMAP.postrouting", "nat", "POSTROUTING", "NETMAP --to SRCNET", new_only=True),
     _target("SNAT.input", "nat", "INPUT", "SNAT --to-source SRC", hook="input", new_only=True, dispatch="src"),

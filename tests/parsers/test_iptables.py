@@ -118,6 +118,36 @@ def test_what_a_packet_does_not_decide_stays(text: str, pure: bool, shown: str) 
     assert not rule.modelled
 
 
+def test_what_is_quoted_is_a_value() -> None:
+    rule = rule_of('-m string --string "-f" --algo bm -j DROP')
+    assert rule.undecided() == (Unmodelled("string --algo bm --string -f", True),)
+    assert len(rule.conditions) == 1
+    negated = rule_of('-m string ! --string "!" --algo bm -j DROP')
+    assert negated.undecided() == (Unmodelled("string --algo bm --string !", True, negated=True),)
+    assert rule_of('-m comment --comment "!" -j DROP').comment == "!"
+    assert rule_of('-p tcp -j LOG --log-prefix "!" --log-level 4').modelled
+    assert len(rule_of("-p tcp -j LOG --log-prefix -f").conditions) == 1
+
+
+def test_a_match_that_is_loaded_twice_takes_its_options_twice() -> None:
+    assert len(rule_of("-m mark --mark 1/1 -m mark ! --mark 2/2 -j DROP").conditions) == 2
+
+
+def test_sets_that_count_are_undecided() -> None:
+    rule = rule_of("-m set --match-set x src --packets-gt 5 ! --update-counters -j DROP")
+    assert rule.undecided() == (Unmodelled("set --match-set x src --packets-gt 5", False),)
+    assert (
+        rule_of("-m set --match-set x src --update-counters -j DROP").undecided()[0].text
+        == "set --match-set x src"
+    )
+
+
+def test_a_chain_may_have_the_name_of_a_target_from_elsewhere() -> None:
+    text = "*filter\n:FORWARD ACCEPT\n:ACCOUNT - [0:0]\n-A FORWARD -j ACCOUNT\n-A ACCOUNT -j DROP\nCOMMIT\n"
+    packet = netsim.Packet(src="1.1.1.1", dst="2.2.2.2", protocol="gre")
+    assert netsim.parse(text).decide(packet).verdict.value == "drop"
+
+
 def test_a_negated_pure_condition_excludes_the_condition() -> None:
     dump = (
         "*filter\n:FORWARD DROP\n-A FORWARD -m owner --uid-owner 0 -j ACCEPT\n"
@@ -169,6 +199,16 @@ BAD = [
     ("*filter\n-A FORWARD -m set --match-set x up\nCOMMIT\n", "2:33", "NS103", "src or dst"),
     ("*filter\n-A INPUT -o eth0\nCOMMIT\n", "2:10", "NS105", "no meaning"),
     ("*filter\n-A FORWARD -i abcdefghijklmnopq\nCOMMIT\n", "2:15", "NS103", "15 bytes"),
+    ('*filter\n"" FORWARD -j DROP\nCOMMIT\n', "2:1", "NS101", "a rule"),
+    ("*filter\n-A FORWARD\u2028-j DROP\nCOMMIT\n", "2:4", "NS106", "not declared"),
+    ("*filter\n-A FORWARD\v-j DROP\nCOMMIT\n", "2:4", "NS106", "not declared"),
+    ("*filter\n-A FORWARD -m mark -j DROP\nCOMMIT\n", "2:1", "NS101", "-m mark needs one of --mark"),
+    ("*filter\n-A FORWARD -p tcp -m multiport -j DROP\nCOMMIT\n", "2:1", "NS101", "-m multiport needs"),
+    ("*filter\n-A FORWARD -p tcp --dport 80 --destination-port 90\nCOMMIT\n", "2:30", "NS101", "twice"),
+    ("*filter\n-A FORWARD -i eth0 -i eth1\nCOMMIT\n", "2:20", "NS101", "twice"),
+    ("*filter\n-A FORWARD -m state --state SNAT\nCOMMIT\n", "2:29", "NS103", "--ctstate only"),
+    ("*nat\n-A PREROUTING -j SNAT --to-source 10.0.0.1\nCOMMIT\n", "2:1", "NS105", "POSTROUTING or INPUT"),
+    ("*nat\n-A POSTROUTING -j DNAT --to-destination 10.0.0.1\nCOMMIT\n", "2:1", "NS105", "PREROUTING or OUTPUT"),
 ]  # fmt: skip
 
 
@@ -275,3 +315,12 @@ def test_mutated_dumps_parse_or_are_refused(data: st.DataObject) -> None:
     else:
         for rule in rules.rules():
             assert rule.action.kind in ActionKind
+
+
+def test_a_port_to_translate_to_does_nothing_to_icmp() -> None:
+    text = "*nat\n-A PREROUTING -p icmp -j DNAT --to-destination 10.0.0.9:80\nCOMMIT\n"
+    packet = netsim.Packet(src="1.1.1.1", dst="2.2.2.2", protocol="icmp", icmp_type=8, icmp_code=0)
+    after = netsim.parse(text).decide(packet).row()["after"]
+    assert (after["dst"], after["dport"]) == ("10.0.0.9", None)
+    with pytest.raises(InputError, match="needs -p"):
+        parse("*nat\n-A PREROUTING -p udplite -j DNAT --to-destination 10.0.0.9:80\nCOMMIT\n")

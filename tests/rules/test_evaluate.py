@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import netsim
 
 
@@ -126,3 +128,106 @@ def test_the_ttl_ends_before_forward() -> None:
     decision = decide("*filter\n:FORWARD ACCEPT\nCOMMIT\n", ttl=1)
     assert (decision.verdict.value, decision.row()["decided_by"]) == ("drop", None)
     assert decide("*filter\n-A FORWARD -m ttl --ttl-eq 63 -j DROP\nCOMMIT\n", ttl=64).verdict.value == "drop"
+
+
+def test_what_context_decides_is_asked_anew_behind_a_translation() -> None:
+    text = (
+        "*mangle\n-A PREROUTING -m addrtype ! --dst-type LOCAL -j DROP\nCOMMIT\n"
+        "*nat\n-A PREROUTING -p tcp -j DNAT --to-destination 10.5.5.5\nCOMMIT\n"
+        "*filter\n:FORWARD DROP\n-A FORWARD -m addrtype ! --dst-type LOCAL -j ACCEPT\nCOMMIT\n"
+    )
+    rules = netsim.parse(text)
+    packet = netsim.Packet(src="10.0.0.1", dst="10.0.9.9", protocol="tcp", sport=4000, dport=80, ttl=64)
+    assert [v.value for v in rules.decide(packet).possible] == ["accept", "drop"]
+    assert packet in rules.permitted_at("forward", possibly=True)
+    assert packet not in rules.permitted
+
+
+def test_a_redirected_packet_is_for_the_device_itself() -> None:
+    text = (
+        "*nat\n-A PREROUTING -p tcp -j REDIRECT --to-ports 8080\nCOMMIT\n"
+        "*filter\n:INPUT ACCEPT\n:FORWARD DROP\nCOMMIT\n"
+    )
+    decision = decide(text)
+    assert (decision.verdict.value, decision.ruling.hook.name) == ("unknown", "INPUT")
+    assert [v.value for v in decision.possible] == ["accept", "drop"]
+    packet = netsim.Packet(src="10.0.0.1", dst="10.0.9.9", protocol="tcp", sport=4000, dport=80, ttl=64)
+    assert packet in netsim.parse(text).permitted_at("forward", possibly=True)
+
+
+def test_own_packets_are_redirected_to_the_loopback_address_in_user_chains_too() -> None:
+    text = (
+        "*nat\n:proxy -\n-A PREROUTING -p tcp -j proxy\n-A OUTPUT -p tcp -j proxy\n"
+        "-A proxy -p tcp -j REDIRECT --to-ports 15001\nCOMMIT\n"
+    )
+    own = {"eth0": ["10.0.0.254/24"]}
+    mine = decide(text, addresses=own, hook="output", src="10.0.0.254", iif=None).row()
+    assert (mine["verdict"], mine["after"]["dst"], mine["after"]["dport"]) == ("accept", "127.0.0.1", 15001)
+    assert decide(text, addresses=own).row()["after"]["dst"] == "10.0.0.254"
+
+
+def test_a_set_that_a_rule_changes_answers_afresh() -> None:
+    text = (
+        "*filter\n:FORWARD ACCEPT\n-A FORWARD -p tcp -j SET --add-set seen src\n"
+        "-A FORWARD -m set --match-set seen src -j DROP\nCOMMIT\n"
+    )
+    rules = netsim.parse(text, ipsets="create seen hash:ip\nadd seen 10.9.9.9\n")
+    packet = netsim.Packet(src="10.0.0.1", dst="10.0.9.9", protocol="tcp", sport=4000, dport=80)
+    decision = rules.decide(packet)
+    assert decision.verdict.value == "unknown"
+    assert decision.because[0].condition == "set --match-set seen src, which a rule changes"
+
+
+@pytest.mark.parametrize(
+    ("rule", "reassembled"),
+    [
+        ("*mangle\n-A FORWARD -s 10.7.7.7 -j CONNMARK --set-mark 1\nCOMMIT\n", True),
+        ("*filter\n-A FORWARD -s 10.7.7.7 -p tcp -m connlimit --connlimit-above 3 -j DROP\nCOMMIT\n", True),
+        ("*filter\n-A FORWARD -s 10.7.7.7 -m helper --helper ftp -j DROP\nCOMMIT\n", True),
+        ("*raw\n-A PREROUTING -s 10.7.7.7 -j CT --zone 3\nCOMMIT\n", True),
+        ("*raw\n-A PREROUTING -s 10.7.7.7 -j NOTRACK\nCOMMIT\n", False),
+        ("*nat\n-A PREROUTING -j ACCEPT\nCOMMIT\n", False),
+    ],
+)
+def test_what_loads_connection_tracking_reassembles_fragments(rule: str, reassembled: bool) -> None:
+    decision = decide(rule, fragment=True, sport=None, dport=None)
+    assert (decision.verdict.value == "unknown") == reassembled
+
+
+def test_an_own_ipv6_address_is_local_and_unicast() -> None:
+    own = {"eth0": ["fd00::1/64"]}
+    v6: dict[str, Any] = {"src": "fd00::9", "hook": "input", "addresses": own, "oif": None}
+    text = "*filter\n:INPUT DROP\n-A INPUT -m addrtype {} -j ACCEPT\nCOMMIT\n# -s fd00::\n"
+    unicast, both = text.format("--dst-type UNICAST"), text.format("--dst-type LOCAL,UNICAST")
+    assert decide(unicast, dst="fd00::1", **v6).verdict.value == "accept"
+    assert decide(unicast, dst="ff02::1", **v6).verdict.value == "drop"
+    assert decide(both, dst="fd00::1", **v6).verdict.value == "accept"
+    assert decide(both, dst="fd00::2", **v6).verdict.value == "drop"
+
+
+def test_an_address_type_of_one_interface_is_undecided() -> None:
+    text = (
+        "*filter\n:INPUT ACCEPT\n-A INPUT -m addrtype ! --dst-type LOCAL --limit-iface-in -j DROP\nCOMMIT\n"
+    )
+    decision = decide(text, hook="input", dst="10.0.1.1", addresses={"eth1": ["10.0.1.1/24"]})
+    assert decision.verdict.value == "unknown"
+    assert decision.because[0].condition == "addrtype --dst-type LOCAL --limit-iface-in"
+
+
+def test_masquerading_with_several_networks_leaves_the_address_open() -> None:
+    text = "*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n"
+    two = {"eth1": ["192.0.2.7/24", "10.0.9.1/24"]}
+    row = decide(text, addresses=two, src="10.0.10.1").row()
+    assert (row["verdict"], row["after"]["src"]) == ("accept", None)
+    secondary = {"eth1": ["192.0.2.7/24", "192.0.2.8/24"]}
+    assert decide(text, addresses=secondary).row()["after"]["src"] == "192.0.2.7"
+
+
+def test_netmap_in_a_user_chain_translates_the_end_of_its_hook() -> None:
+    text = "*nat\n:map -\n-A {} -j map\n-A map -j NETMAP --to 192.0.2.0/24\nCOMMIT\n"
+    after = decide(text.format("PREROUTING")).row()["after"]
+    assert (after["src"], after["dst"]) == ("10.0.0.1", "192.0.2.9")
+    after = decide(text.format("POSTROUTING")).row()["after"]
+    assert (after["src"], after["dst"]) == ("192.0.2.1", "10.0.9.9")
+    both = text.format("PREROUTING").replace("-A map", "-A POSTROUTING -j map\n-A map")
+    assert decide(both).verdict.value == "unknown"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 
 import netsim
@@ -75,3 +76,46 @@ def test_shares_of_the_rules_that_decide() -> None:
         (2, "reject", Fraction(1, 4)),
         ("policy", "drop", Fraction(3, 4)),
     ]
+
+
+def test_an_open_translation_may_have_changed_something() -> None:
+    rules = netsim.parse(
+        "*nat\n-A OUTPUT -p tcp -j REDIRECT\nCOMMIT\n"
+        "*filter\n:OUTPUT DROP\n-A OUTPUT -m conntrack --ctstate DNAT -j ACCEPT\nCOMMIT\n"
+    )
+    packet = Packet(src="10.0.0.1", dst="10.0.9.9", protocol="tcp", sport=1, dport=2, iif="")
+    assert rules.decide(packet, hook="output").verdict is Verdict.UNKNOWN
+    assert rules.permitted_at("output", possibly=True) & packet_set(packet)
+
+
+def test_a_packet_for_the_device_that_is_translated_away_may_leave_anywhere() -> None:
+    rules = netsim.parse(
+        "*nat\n-A PREROUTING -j DNAT --to-destination 10.5.5.5\nCOMMIT\n"
+        "*filter\n:FORWARD DROP\n-A FORWARD -o eth1 -j ACCEPT\nCOMMIT\n",
+        addresses={"eth0": ["10.0.0.254/24"]},
+    )
+    packet = Packet(
+        src="10.0.0.1", dst="10.0.0.254", protocol="udp", sport=1, dport=2, iif="eth0", oif="", ttl=9
+    )
+    assert rules.decide(packet, hook="input").verdict is Verdict.UNKNOWN
+    assert rules.permitted_at("input", possibly=True) & packet_set(packet)
+    assert not rules.permitted_at("input") & packet_set(packet)
+
+
+@pytest.mark.parametrize(
+    ("policy", "last", "possible"), [("DROP", "ACCEPT", 2), ("ACCEPT", "ACCEPT", 1), ("DROP", "DROP", 1)]
+)
+def test_thirty_levels_of_two_undecided_jumps(policy: str, last: str, possible: int) -> None:
+    lines = ["*filter", f":FORWARD {policy}", *(f":c{i} - [0:0]" for i in range(30)), "-A FORWARD -j c0"]
+    for i in range(29):
+        lines += [f"-A c{i} -p udp -j c{i + 1}", f"-A c{i} -m limit --limit 1/s -j c{i + 1}"]
+    lines += [f"-A c29 -m owner --uid-owner 3 -j {last}", "COMMIT", ""]
+    rules = netsim.parse("\n".join(lines))
+    packet = Packet(src="10.0.0.1", dst="10.0.9.9", protocol="udp", sport=1, dport=2, ttl=9, iif="a", oif="b")
+    decision = rules.decide(packet)
+    assert len(decision.possible) == possible
+    if possible > 1:
+        assert decision.because
+        assert all(reason.rule is not None for reason in decision.because)
+    else:
+        assert decision.row()["decided_by"] is not None

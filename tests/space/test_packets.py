@@ -204,3 +204,10 @@ def test_text() -> None:
     assert str(NOTHING) == "no packet"
     assert str(EVERYTHING) == "any packet"
     assert netsim.packets is packets
+
+
+@given(packet_sets)
+def test_addresses_are_counted_exactly(a: PacketSet) -> None:
+    counts = a.address_counts("src")
+    ranges = a.address_ranges("src")
+    assert counts == {family: sum(h - lo + 1 for lo, h in found) for family, found in ranges.items()}

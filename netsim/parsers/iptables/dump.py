@@ -16,8 +16,9 @@ import attrs
 from netsim.errors import DEFAULT_LIMITS, Limits, near_misses
 from netsim.parsers.iptables.options import finish_matches, handler, unmodelled_option
 from netsim.parsers.iptables.statement import Statement
-from netsim.parsers.iptables.targets import TARGETS, finish_target
-from netsim.parsers.text import Report, Wrong, decode, lines, word_place, words
+from netsim.parsers.iptables.targets import FOREIGN, TARGETS, finish_target
+from netsim.parsers.text import Quoted, Report, Wrong, decode, lines, word_place, words
+from netsim.rules.bind import changed_sets, unsettled
 from netsim.rules.model import (
     ACCEPT,
     DROP,
@@ -28,6 +29,8 @@ from netsim.rules.model import (
     Counters,
     Hook,
     In,
+    NatKind,
+    Netmap,
     Point,
     Rule,
     RuleSet,
@@ -115,11 +118,17 @@ class DumpReader:
         self._check()
         self.report.finish()
         chains: dict[str, Chain] = {}
+        if "nat" in self.tables:
+            _settle_netmaps(self.tables["nat"])
+        drafts = [draft for table in self.tables.values() for draft in table.chains.values()]
+        changed = changed_sets(rule for draft in drafts for rule in draft.rules)
         for table in self.tables.values():
             for draft in table.chains.values():
                 name = f"{table.name}/{draft.name}"
                 hook = TABLES[table.name].get(draft.name)
-                rules = [attrs.evolve(r, device=device) for r in draft.rules] if device else draft.rules
+                rules = list(unsettled(draft.rules, changed)) if changed else draft.rules
+                if device:
+                    rules = [attrs.evolve(r, device=device) for r in rules]
                 chains[name] = Chain(name, tuple(rules), hook, draft.policy, draft.source, draft.counters)
         return RuleSet(
             chains, dialect="iptables", family=self.family, backend=self.backend, device=device,
@@ -175,7 +184,7 @@ class DumpReader:
         if len(found) < 2:
             raise Wrong(len(found), "a policy (ACCEPT, DROP, or - for a user chain) is missing", code="NS101")
         hook = TABLES.get(self.table.name, {}).get(name)
-        if not name or len(name.encode()) > 28 or name[0] in "-!" or name in TARGETS:
+        if not name or len(name.encode()) > 28 or name[0] in "-!" or _is_target(name):
             raise Wrong(0, f"{name[:60]!r} is no name for a chain", code="NS101")
         if name in self.table.chains:
             raise Wrong(0, f"chain {name} is declared twice", code="NS108")
@@ -204,7 +213,7 @@ class DumpReader:
         found = words(line)
         counters = None
         shift = 0
-        if found[0][0] == "[":
+        if found[0].startswith("["):
             match = _COUNTERS.match(found[0])
             if match is None:
                 raise Wrong(0, f"[packets:bytes] is expected, not {found[0][:40]!r}")
@@ -230,6 +239,7 @@ class DumpReader:
             self.table.chains[name] = draft
         try:
             statement = Statement(found, self.family, self.backend, self.table.name, name, 2)
+            statement.chains = self.table.chains
             at: int | None = None
             if found[0] in ("-I", "--insert"):
                 at = 0
@@ -321,8 +331,37 @@ class DumpReader:
                     self.report.error(table.chains[name].source, "NS106", message)
 
 
+def _is_target(name: str) -> bool:
+    return name in TARGETS and name not in FOREIGN
+
+
 def _jumps(draft: _ChainDraft) -> list[Rule]:
     return [r for r in draft.rules if r.action.kind in (ActionKind.JUMP, ActionKind.GOTO)]
+
+
+def _settle_netmaps(table: _TableDraft) -> None:
+    """NETMAP translates the end that its hook says; in a user chain that of the base chains that call it."""
+    kinds: dict[str, set[NatKind]] = {}
+    for name, hook in TABLES["nat"].items():
+        kind = NatKind.DESTINATION if hook.point in (_P.PREROUTING, _P.OUTPUT) else NatKind.SOURCE
+        waiting = [name] if name in table.chains else []
+        while waiting:
+            caller = waiting.pop()
+            if kind not in kinds.setdefault(caller, set()):
+                kinds[caller].add(kind)
+                waiting += [r.action.chain.partition("/")[2] for r in _jumps(table.chains[caller])]
+    for name, draft in table.chains.items():
+        found = kinds.get(name, set())
+        for at, rule in enumerate(draft.rules):
+            maps = [e for e in rule.effects if isinstance(e, Netmap)]
+            if not maps or found in (set(), {maps[0].kind}):
+                continue
+            if len(found) == 1:
+                effects = tuple(attrs.evolve(e, kind=min(found, key=str)) for e in maps)
+                draft.rules[at] = attrs.evolve(rule, effects=effects)
+            else:
+                action = Action(ActionKind.UNMODELLED, text=f"{maps[0].text} of both ends")
+                draft.rules[at] = attrs.evolve(rule, effects=(), action=action)
 
 
 def _place_of(rule: Rule) -> Source:
@@ -350,7 +389,7 @@ def read_rule(
         s.option = s.position
         word = s.words[s.position]
         s.position += 1
-        if word == "!":
+        if word == "!" and not isinstance(word, Quoted):
             if negated:
                 raise Wrong(s.option, "'!' is given twice", code="NS101")
             negated = True
@@ -363,7 +402,7 @@ def read_rule(
             jump = _JUMPS[word]
             s.target = s.next("a target")
             continue
-        if s.more() and s.words[s.position] == "!" and word.startswith("-"):
+        if s.more() and s.words[s.position] == "!" and word.startswith("-") and not s.is_value(first=True):
             # the old place of the negation: --dport ! 80
             negated = not negated
             s.position += 1
@@ -407,13 +446,13 @@ def _target_option(s: Statement, word: str, negated: bool) -> bool:
     if not s.target or not word.startswith("-"):
         return False
     target = TARGETS.get(s.target)
-    if target is not None and not target.open:
+    if target is not None and (word in target.options or not target.open):
         if word not in target.options:
             return False
         values = [s.next("a value") for _ in range(target.options[word])]
     else:
         values = []
-        while s.more() and not s.words[s.position].startswith("-") and s.words[s.position] != "!":
+        while s.more() and s.is_value(first=not values):
             values.append(s.words[s.position])
             s.position += 1
     s.target_options.append((s.option, values, negated))
@@ -438,7 +477,8 @@ def _unknown(s: Statement, word: str) -> None:
 def _finish_jump(s: Statement, jump: ActionKind | None) -> None:
     if jump is None:
         return
-    if jump is ActionKind.JUMP and (s.target in TARGETS or s.target_options):
+    foreign = s.target in FOREIGN and s.target in s.chains
+    if jump is ActionKind.JUMP and not foreign and (s.target in TARGETS or s.target_options):
         finish_target(s)
         return
     if s.target_options:

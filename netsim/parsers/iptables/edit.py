@@ -8,6 +8,7 @@ from netsim.errors import Diagnostic, InputError, near_misses
 from netsim.parsers.iptables.dump import TABLES, read_rule
 from netsim.parsers.iptables.statement import Statement
 from netsim.parsers.text import Wrong, word_place, words
+from netsim.rules.bind import changed_sets, unsettled
 from netsim.rules.model import ActionKind, Rule, RuleSet
 from netsim.source import Source
 from netsim.space.fields import Family
@@ -48,4 +49,4 @@ def parse_rule(text: str, *, ruleset: RuleSet, chain: str, source: Source) -> tu
             if target not in ruleset.chains or target.partition("/")[2] in TABLES.get(table, {}):
                 hint = near_misses(target, ruleset.chains)
                 raise error(-1, f"no chain {target[:60]!r} to jump to", "NS106", hint)
-    return tuple(rules)
+    return tuple(unsettled(rules, changed_sets((*ruleset.rules(), *rules))))

@@ -156,6 +156,17 @@ def _ctstate(s: Statement, negated: bool) -> None:
     s.tracking.append(("state", condition))
 
 
+def _plain_states(text: str) -> tuple[Range, ...]:
+    ranges, status = _states(text)
+    if status:
+        raise ValueError("SNAT and DNAT are states of -m conntrack --ctstate only")
+    return ranges
+
+
+def _state(s: Statement, negated: bool) -> None:
+    s.tracking.append(("state", within("state", s.read(_plain_states), negated)))
+
+
 _STATUS = {"EXPECTED": None, "SEEN_REPLY": CtStatus.SEEN_REPLY, "ASSURED": None,
            "CONFIRMED": CtStatus.CONFIRMED, "NONE": 0}  # fmt: skip
 
@@ -226,6 +237,17 @@ def _set(s: Statement, negated: bool) -> None:
     )
 
 
+def _set_option(option: str, arguments: int) -> Handler:
+    """Options that change which elements match; updating the counters does not."""
+
+    def read(s: Statement, negated: bool) -> None:
+        values = [s.next("a value") for _ in range(arguments)]
+        if not option.startswith("--update"):
+            s.set_options.append(" ".join([*(["!"] if negated else []), option, *values]))
+
+    return read
+
+
 ADDRESS_TYPES = ("UNSPEC", "UNICAST", "LOCAL", "BROADCAST", "ANYCAST", "MULTICAST", "BLACKHOLE",
                  "UNREACHABLE", "PROHIBIT", "THROW", "NAT", "XRESOLVE")  # fmt: skip
 
@@ -248,7 +270,7 @@ def _limit_interface(option: str) -> Handler:
     def read(s: Statement, negated: bool) -> None:
         if negated:
             raise Wrong(s.option, f"{option} is not negated", code="NS101")
-        s.add(unmodelled(f"addrtype {option}", pure=True))
+        s.limits.append(option)
 
     return read
 
@@ -356,14 +378,20 @@ MATCHES: dict[str, dict[str, Handler]] = {
         "--ports": _multiport("sport", "dport"),
     },
     "iprange": {"--src-range": _iprange("src"), "--dst-range": _iprange("dst")},
-    "state": {"--state": _ctstate},
+    "state": {"--state": _state},
     "conntrack": {
         "--ctstate": _ctstate, "--ctstatus": _ctstatus, "--ctdir": _ctdir, "--ctproto": _ctproto,
         **{option: _ct_unmodelled(option) for option in _CT_OTHER},
     },
     "mark": {"--mark": _mark("mark")},
     "connmark": {"--mark": _mark("ctmark")},
-    "set": {"--match-set": _set, "--set": _set},
+    "set": {
+        "--match-set": _set, "--set": _set,
+        **{option: _set_option(option, 0)
+           for option in ("--return-nomatch", "--update-counters", "--update-subcounters")},
+        **{f"--{what}-{compare}": _set_option(f"--{what}-{compare}", 1)
+           for what in ("packets", "bytes") for compare in ("eq", "lt", "gt")},
+    },
     "addrtype": {
         "--src-type": _address_type("src"), "--dst-type": _address_type("dst"),
         "--limit-iface-in": _limit_interface("--limit-iface-in"),

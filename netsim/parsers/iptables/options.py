@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from netsim.errors import near_misses
 from netsim.parsers.iptables.matches import (
     HAS_ENTRY,
@@ -15,7 +17,7 @@ from netsim.parsers.iptables.matches import (
 from netsim.parsers.iptables.statement import Group, Statement, unmodelled, within
 from netsim.parsers.iptables.values import number, prefix
 from netsim.parsers.text import Wrong
-from netsim.rules.model import AnyOf, Bits, Condition, Counters, In
+from netsim.rules.model import AnyOf, Bits, Condition, Counters, Deferred, In
 from netsim.space.fields import ADDRESS_FIELDS, PORT_PROTOCOLS, Family, Range, State
 from netsim.space.packet import PROTOCOL_NUMBERS
 from netsim.space.packets import interface_range
@@ -147,16 +149,34 @@ def handler(s: Statement, option: str) -> Handler | None:
     """How an option is read: by the rule itself, a loaded match, or the protocol's own match."""
     found = GENERAL.get(option)
     if found is not None:
+        if option in ("-i", "--in-interface", "-o", "--out-interface", "-f", "--fragment"):
+            _once(s, -2, option)
         return found
-    for module in reversed(s.modules):
+    for at in range(len(s.modules) - 1, -1, -1):
+        module = s.modules[at]
         if option in MATCHES[module]:
             _needs_protocol(s, module)
+            _once(s, at, option)
             return MATCHES[module][option]
     own = PROTOCOL_MODULES.get(s.protocol or 0)
     if own is not None and option in MATCHES[own]:
         _needs_protocol(s, own)
+        _once(s, -1, option)
         return MATCHES[own][option]
     return None
+
+
+_SHORT = {"--in-interface": "-i", "--out-interface": "-o", "--fragment": "-f",
+          "--source-port": "--sport", "--destination-port": "--dport", "--source-ports": "--sports",
+          "--destination-ports": "--dports", "--icmp6-type": "--icmpv6-type", "--set": "--match-set"}  # fmt: skip
+
+
+def _once(s: Statement, module: int, option: str) -> None:
+    """A match takes each of its options once."""
+    key = (module, _SHORT.get(option, option))
+    if key in s.used:
+        raise Wrong(s.option, f"{option} is given twice", code="NS101")
+    s.used.add(key)
 
 
 def _needs_protocol(s: Statement, module: str) -> None:
@@ -175,16 +195,22 @@ def unmodelled_option(s: Statement, option: str, negated: bool) -> bool:
     if not s.groups:
         return False
     values = [option]
-    while s.more() and s.words[s.position] != "!" and not s.words[s.position].startswith("-"):
+    while s.more() and s.is_value(first=len(values) == 1):
         values.append(s.words[s.position])
         s.position += 1
     s.groups[-1].options.append((negated, " ".join(values)))
     return True
 
 
+_BARE = ("tcp", "udp", "sctp", "dccp")
+"""The matches that may stand without an option."""
+
+
 def finish_matches(s: Statement) -> None:
     """What is known only once every option of a rule has been read."""
-    for module in s.modules:
+    for at, module in enumerate(s.modules):
+        if module not in _BARE and not any(used == at for used, _ in s.used):
+            raise Wrong(-1, f"-m {module} needs one of {', '.join(MATCHES[module])}", code="NS101")
         if module in MODULE_PROTOCOLS:
             needed = MODULE_PROTOCOLS[module]
             if s.protocol != needed or (s.protocol_negated and s.backend != "nft"):
@@ -194,9 +220,36 @@ def finish_matches(s: Statement) -> None:
                 s.add(Bits("fragment", 1, 0))
     for group in s.groups:
         _finish_group(s, group)
+    if s.set_options:
+        s.conditions[:] = map(_counted(s.set_options), s.conditions)
+    if s.limits:
+        s.conditions[:] = map(_limited(s.limits), s.conditions)
     if s.tracking:
         _finish_tracking(s)
     s.conditions += s.unmodelled_sides
+
+
+def _limited(limits: list[str]) -> Callable[[Condition], Condition]:
+    """An address type that only counts at the packet's own interface, which is not modelled."""
+
+    def change(condition: Condition) -> Condition:
+        if isinstance(condition, Deferred) and condition.kind == "addrtype":
+            return unmodelled(" ".join([condition.text, *limits]), pure=True, negated=condition.negated)
+        return condition
+
+    return change
+
+
+def _counted(options: list[str]) -> Callable[[Condition], Condition]:
+    """A set whose elements count only with the right counters, or turned round: answered afresh."""
+
+    def change(condition: Condition) -> Condition:
+        if isinstance(condition, Deferred) and condition.kind == "set":
+            text = " ".join([condition.text, *options])
+            return unmodelled(text, pure=False, negated=condition.negated)
+        return condition
+
+    return change
 
 
 def _finish_group(s: Statement, group: Group) -> None:

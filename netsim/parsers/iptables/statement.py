@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import lru_cache
 from typing import TypeVar
 
 import attrs
 
-from netsim.parsers.text import Wrong
+from netsim.parsers.text import Quoted, Wrong
 from netsim.rules.model import (
     CONTINUE,
     Action,
@@ -61,10 +61,19 @@ class Statement:
     comment: str = ""
     notes: list[tuple[int, str]] = attrs.Factory(list)
     unmodelled_sides: list[Condition] = attrs.Factory(list)
+    limits: list[str] = attrs.Factory(list)
+    set_options: list[str] = attrs.Factory(list)
+    used: set[tuple[int, str]] = attrs.Factory(set)
+    chains: Container[str] = ()
 
     def more(self) -> bool:
         """Whether words are left."""
         return self.position < len(self.words)
+
+    def is_value(self, *, first: bool) -> bool:
+        """Whether the next word is a value, not an option or '!'; what is quoted may be a first value."""
+        word = self.words[self.position]
+        return (first and isinstance(word, Quoted)) or not (word == "!" or word.startswith("-"))
 
     def next(self, what: str) -> str:
         """The next word, which must be there."""
@@ -109,6 +118,11 @@ def either(alternatives: list[Condition], negated: bool, text: str = "") -> Cond
     return AnyOf(tuple((a,) for a in alternatives), negated, text)
 
 
+_TRACKING = ("conntrack", "connlimit", "connbytes", "connlabel", "helper", "cluster", "ipvs", "socket")
+"""Matches that load connection tracking, or the reassembly that comes with it."""
+
+
 def unmodelled(text: str, *, pure: bool, negated: bool = False) -> Unmodelled:
     """A condition that stays in the rule as text."""
-    return Unmodelled(" ".join(text.split()), pure, negated)
+    words = text.split()
+    return Unmodelled(" ".join(words), pure, negated, tracks=words[0] in _TRACKING)

@@ -23,6 +23,7 @@ from netsim.rules.model import (
     Action,
     ActionKind,
     Adjust,
+    ChangeSet,
     Effect,
     Nat,
     NatKind,
@@ -30,9 +31,10 @@ from netsim.rules.model import (
     Pool,
     SetBits,
     SetField,
+    Track,
     Untrack,
 )
-from netsim.space.fields import PORT_PROTOCOLS, Family, Range
+from netsim.space.fields import Family, Range
 
 T = TypeVar("T")
 
@@ -44,12 +46,13 @@ FULL = 0xFFFFFFFF
 
 @attrs.frozen(slots=True)
 class Target:
-    """`options` maps an option to how many values it takes; `tables` and `family` restrict the target."""
+    """`options` maps an option to how many values it takes; `tables`, `family` and base `chains` restrict the target."""
 
     finish: Callable[[Statement, Given], None]
     options: Mapping[str, int] = {}
     tables: tuple[str, ...] = ()
     family: Family | None = None
+    chains: tuple[str, ...] = ()
     open: bool = False  # any other option is taken as well
 
 
@@ -203,8 +206,12 @@ def _one_choice(addresses: Range) -> bool:
     return low >> 64 == high >> 64 or (low & half == 0 and high & half == half)
 
 
+_PORTED = (1, 6, 17, 33, 132)
+"""The protocols of which iptables takes a port to translate to; ICMP's packets have none."""
+
+
 def _needs_ports(s: Statement, ports: Range | None, word: int) -> None:
-    if ports is not None and (s.protocol not in PORT_PROTOCOLS or s.protocol_negated):
+    if ports is not None and (s.protocol not in _PORTED or s.protocol_negated):
         raise Wrong(word, f"{s.target} with a port needs -p tcp, udp, sctp or dccp", code="NS105")
 
 
@@ -251,7 +258,9 @@ def _notrack(s: Statement, given: Given) -> None:
 def _ct(s: Statement, given: Given) -> None:
     if "--notrack" in given:
         s.effects.append(Untrack())
-    elif any(option.startswith("--zone") for option in given):
+        return
+    s.effects.append(Track())
+    if any(option.startswith("--zone") for option in given):
         s.notes.append((-1, "CT --zone: connection states are taken as the packet says them"))
 
 
@@ -300,6 +309,15 @@ def _continue(s: Statement, given: Given) -> None:
     s.action = CONTINUE
 
 
+def _set(s: Statement, given: Given) -> None:
+    for option in ("--add-set", "--del-set"):
+        if option in given:
+            word, values = given[option]
+            if not values:
+                raise Wrong(word + 1, f"{option} needs the name of a set", code="NS101")
+            s.effects.append(ChangeSet(values[0]))
+
+
 def _unmodelled(s: Statement, given: Given) -> None:
     words = [s.target, *(" ".join([o, *values]) for o, (_, values) in given.items())]
     s.action = Action(ActionKind.UNMODELLED, text=" ".join(words))
@@ -307,7 +325,7 @@ def _unmodelled(s: Statement, given: Given) -> None:
 
 _MARKS = {f"--{verb}-mark": 1 for verb in ("set", "and", "or", "xor")} | {"--set-xmark": 1}
 _RANDOM = {"--random": 0, "--random-fully": 0, "--persistent": 0}
-_CONTINUE = ("LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "TEE", "CLASSIFY", "CHECKSUM", "SET", "SECMARK",
+_CONTINUE = ("ULOG", "TRACE", "AUDIT", "TEE", "CLASSIFY", "CHECKSUM", "SECMARK",
              "CONNSECMARK", "IDLETIMER", "RATEEST", "LED", "TCPMSS", "TCPOPTSTRIP", "ACCOUNT", "IPMARK_LOG",
              "HMARK_LOG")  # fmt: skip
 _UNMODELLED = ("NFQUEUE", "QUEUE", "TPROXY", "SYNPROXY", "CLUSTERIP", "TARPIT", "DELUDE", "CHAOS", "ECHO",
@@ -326,10 +344,14 @@ TARGETS: dict[str, Target] = {
         {**_MARKS, "--save-mark": 0, "--restore-mark": 0, "--nfmask": 1, "--ctmask": 1, "--mask": 1,
          "--left-shift-mark": 1, "--right-shift-mark": 1},
     ),
-    "DNAT": Target(_nat(NatKind.DESTINATION, "--to-destination"), {"--to-destination": 1, **_RANDOM}, ("nat",)),
-    "SNAT": Target(_nat(NatKind.SOURCE, "--to-source"), {"--to-source": 1, **_RANDOM}, ("nat",)),
-    "MASQUERADE": Target(_interface_nat(NatKind.SOURCE), {"--to-ports": 1, **_RANDOM}, ("nat",)),
-    "REDIRECT": Target(_interface_nat(NatKind.DESTINATION), {"--to-ports": 1, **_RANDOM}, ("nat",)),
+    "DNAT": Target(_nat(NatKind.DESTINATION, "--to-destination"), {"--to-destination": 1, **_RANDOM}, ("nat",),
+                   chains=("PREROUTING", "OUTPUT")),
+    "SNAT": Target(_nat(NatKind.SOURCE, "--to-source"), {"--to-source": 1, **_RANDOM}, ("nat",),
+                   chains=("POSTROUTING", "INPUT")),
+    "MASQUERADE": Target(_interface_nat(NatKind.SOURCE), {"--to-ports": 1, **_RANDOM}, ("nat",),
+                         chains=("POSTROUTING",)),
+    "REDIRECT": Target(_interface_nat(NatKind.DESTINATION), {"--to-ports": 1, **_RANDOM}, ("nat",),
+                       chains=("PREROUTING", "OUTPUT")),
     "NETMAP": Target(_netmap, {"--to": 1}, ("nat",)),
     "NOTRACK": Target(_notrack, {}, ("raw",)),
     "CT": Target(
@@ -342,9 +364,22 @@ TARGETS: dict[str, Target] = {
     "HL": Target(_ttl("--hl"), {"--hl-set": 1, "--hl-dec": 1, "--hl-inc": 1}, ("mangle",), Family.IPV6),
     "DSCP": Target(_dscp, {"--set-dscp": 1, "--set-dscp-class": 1}, ("mangle",)),
     "TOS": Target(_tos, {"--set-tos": 1, "--and-tos": 1, "--or-tos": 1, "--xor-tos": 1}, ("mangle",)),
+    "LOG": Target(_continue, {"--log-level": 1, "--log-prefix": 1}, open=True),
+    "NFLOG": Target(_continue, {"--nflog-prefix": 1}, open=True),
+    "SET": Target(_set, open=True),
     **{name: Target(_continue, open=True) for name in _CONTINUE},
     **{name: Target(_unmodelled, open=True) for name in _UNMODELLED},
 }  # fmt: skip
+
+
+_NAT_CHAINS = ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")
+
+FOREIGN = frozenset({
+    "ACCOUNT", "BALANCE", "CHAOS", "DELUDE", "DNETMAP", "ECHO", "FLOWOFFLOAD", "HMARK_LOG", "IPMARK", "IPMARK_LOG",
+    "IPV4OPTSSTRIP", "LOGMARK", "MIRROR", "NDPI", "NFLB", "PROTO", "RAWDNAT", "RAWNAT", "RAWSNAT", "ROUTE", "SAME",
+    "STEAL", "SYSRQ", "TARPIT", "XNAT",
+})  # fmt: skip
+"""Targets that come with other packages: a chain may have such a name, and is then meant."""
 
 
 def finish_target(s: Statement) -> None:
@@ -365,7 +400,9 @@ def finish_target(s: Statement) -> None:
         raise Wrong(-1, f"{s.target} is for the table {' or '.join(target.tables)}", code="NS105")
     if target.family is not None and target.family is not s.family:
         raise Wrong(-1, f"{s.target} is for {target.family.name}", code="NS105")
+    if target.chains and s.chain in _NAT_CHAINS and s.chain not in target.chains:
+        raise Wrong(-1, f"{s.target} is for the chain {' or '.join(target.chains)}", code="NS105")
     target.finish(s, given)
 
 
-__all__ = ["TARGETS", "Target", "finish_target", "nat_target", "port_pair"]
+__all__ = ["FOREIGN", "TARGETS", "Target", "finish_target", "nat_target", "port_pair"]
