@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import netsim
+from benchmarks.generate import generate
 from netsim.parsers import parse
 
 DEMO = Path(netsim.__file__).parent / "demo_site"
@@ -113,3 +114,26 @@ def test_thirty_levels_of_two_jumps(benchmark: Any) -> None:
 def test_permitted_set(benchmark: Any, count: int) -> None:
     text = dump(count)
     benchmark.pedantic(lambda: netsim.parse(text).permitted, rounds=2)
+
+
+@pytest.mark.parametrize("ends", ["services", "zones"])
+def test_matrix_of_the_demo_warm(benchmark: Any, ends: str) -> None:
+    network = netsim.load(DEMO / "during")
+    assert benchmark(network.matrix, ends).leaks
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+def test_matrix_of_100_zones(benchmark: Any, warm: bool) -> None:
+    """All pairs of 100 zones and the internet, four classes and anything else, both families.
+
+    Cold: a network that was never asked, its rules compiled in the round.
+    """
+    seeds = iter(range(1, 100))
+
+    def fresh_network() -> tuple[tuple[Any, str], dict[str, Any]]:
+        return (netsim.Network.build(**generate(100, seed=1 if warm else next(seeds))), "zones"), {}
+
+    if warm:
+        netsim.matrix(*fresh_network()[0])
+    m = benchmark.pedantic(netsim.matrix, setup=fresh_network, rounds=3)
+    assert len(m.cells) == 101 * 101 * 4

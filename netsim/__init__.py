@@ -33,16 +33,19 @@ if TYPE_CHECKING:
         Verdict,
         from_graph,
         load,
+        matrix,
         packets,
         parse,
         reach,
     )
+    from netsim.queries.matrix import Matrix
     from netsim.queries.reach import Reachability, Status
     from netsim.topology.network import Network
 
 __version__ = "0.1.0"
 
 _ELSEWHERE = {
+    "Matrix": "netsim.queries.matrix",
     "Network": "netsim.topology.network",
     "Reachability": "netsim.queries.reach",
     "Status": "netsim.queries.reach",
@@ -56,6 +59,7 @@ __all__ = [
     "Family",
     "InputError",
     "Limits",
+    "Matrix",
     "NetsimError",
     "Network",
     "Packet",
@@ -70,6 +74,7 @@ __all__ = [
     "Verdict",
     "from_graph",
     "load",
+    "matrix",
     "packets",
     "parse",
     "reach",

@@ -1,4 +1,4 @@
-"""The verbs: load, parse, reach. Each is thin; the answers come from the layers below."""
+"""The verbs: load, parse, reach, matrix. Each is thin; the answers come from the layers below."""
 
 from __future__ import annotations
 
@@ -58,6 +58,13 @@ def reach(network: Any, src: str, dst: str, traffic: Any = None, **more: Any) ->
     return ask(network, src, dst, traffic, **more)
 
 
+def matrix(network: Any, ends: Any = None, traffic: Any = None, **more: Any) -> Any:
+    """Who reaches whom by class of traffic, and nothing else; see `netsim.queries.matrix.matrix`."""
+    from netsim.queries.matrix import matrix as ask
+
+    return ask(network, ends, traffic, **more)
+
+
 def from_graph(graph: Any) -> Any:
     """The network of a networkx graph; see `netsim.topology.graph` for its attributes."""
     from netsim.topology.graph import from_graph as convert
@@ -84,6 +91,7 @@ __all__ = [
     "Verdict",
     "from_graph",
     "load",
+    "matrix",
     "packets",
     "parse",
     "reach",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from netsim.cli import demo, reach, show, test
+from netsim.cli import audit, compare, demo, matrix, reach, show, test
 
 app = typer.Typer(
     name="netsim",
@@ -38,5 +38,8 @@ def root(
 
 app.command("demo", rich_help_panel="Start")(demo.demo)
 app.command("reach", rich_help_panel="Ask")(reach.reach)
+app.command("matrix", rich_help_panel="Ask")(matrix.matrix)
 app.command("test", rich_help_panel="Ask")(test.test)
 app.command("show", rich_help_panel="Ask")(show.show)
+app.command("compare", rich_help_panel="Change")(compare.compare)
+app.command("audit", rich_help_panel="Change")(audit.audit)

@@ -28,7 +28,8 @@ def audit(
     ] = Level.HIGH,
     ipset: Annotated[Path | None, typer.Option("--ipset", help="For a file: a file of 'ipset save'.")] = None,
     address: Annotated[
-        list[str] | None, typer.Option("--address", help="For a file: DEV=ADDR/LEN, the device's own; repeat.")
+        list[str] | None,
+        typer.Option("--address", help="For a file: DEV=ADDR/LEN, the device's own; repeat."),
     ] = None,
     since: Annotated[str, typer.Option("--since", help="When the counters were reset, in any words.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -6,7 +6,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -80,6 +81,20 @@ def show(result: Any) -> None:
         Console(highlight=False).print(result)
     else:
         sys.stdout.write(to_text(result if hasattr(result, "blocks") else result.document()) + "\n")
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[int, int], object] | None]:
+    """A bar on standard error where that is a terminal; it goes when the work is done or interrupted."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def site_folder(given: Path | None) -> Path:

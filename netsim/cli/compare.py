@@ -32,7 +32,8 @@ def compare(
         Path | None, typer.Option("--ipset", help="For two files: a file of 'ipset save'.")
     ] = None,
     address: Annotated[
-        list[str] | None, typer.Option("--address", help="For two files: DEV=ADDR/LEN, the device's own; repeat.")
+        list[str] | None,
+        typer.Option("--address", help="For two files: DEV=ADDR/LEN, the device's own; repeat."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:

@@ -52,7 +52,8 @@ def reach(
     return OK if result.status.value == expect.value else NO
 
 
-def _set(packets: Any) -> dict[str, Any]:
+def set_row(packets: Any) -> dict[str, Any]:
+    """A packet set as JSON."""
     witness = packets.sample()
     return {
         "empty": not packets,
@@ -70,10 +71,10 @@ def row(result: Any) -> dict[str, Any]:
         "dst": result.dst,
         "traffic": result.traffic,
         "status": result.status.value,
-        "allowed": _set(result.allowed),
-        "blocked": _set(result.blocked),
-        "split": _set(result.split),
-        "unknown": _set(result.unknown),
+        "allowed": set_row(result.allowed),
+        "blocked": set_row(result.blocked),
+        "split": set_row(result.split),
+        "unknown": set_row(result.unknown),
         "blockers": [
             {
                 **data,

@@ -9,7 +9,7 @@ counts source addresses of a family, or a service's instances by weight; never p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from fractions import Fraction
 from typing import Any
@@ -18,18 +18,17 @@ import attrs
 
 from netsim.display import Displayed, Document
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits, QuestionError
-from netsim.queries.trace import Hop, Steps, Stop, Tracer, Traveller
+from netsim.queries.leaves import Leaves
+from netsim.queries.trace import Hop, Steps, Stop, Tracer
 from netsim.queries.traffic import EPHEMERAL, Traffic, TrafficLike, for_family, parse_traffic
 from netsim.rules.model import Rule
-from netsim.space.diagram import AND, FALSE, LESS, OR
-from netsim.space.fields import ADDRESS_FIELDS, Family, Range, merge_ranges
+from netsim.space.diagram import AND, FALSE, OR
+from netsim.space.fields import Family, Range
 from netsim.space.packet import Packet
-from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, address_set, condition_node
+from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, address_set
 from netsim.space.transform import IDENTITY
-from netsim.topology.model import Assumption
+from netsim.topology.model import Assumption, Service
 from netsim.topology.network import Instance, Network, register
-
-Gateway = tuple[tuple[Family, int], ...]
 
 DEFINED = frozenset({"source-ports", "answers", "not-asked"})
 """Assumptions that belong to what is asked, not to what a site leaves out."""
@@ -201,31 +200,22 @@ def reach(
             raise QuestionError.of(
                 f"which traffic to {dst[:60]!r}?", code="NS310", hint="write tcp/443, udp/53 or any"
             )
-        try:
-            classes = parse_traffic(service.ports, source_ports=source_ports)
-        except QuestionError as error:
-            raise QuestionError(
-                attrs.evolve(d, source=service.source, message=f"service {dst[:60]}: {d.message}")
-                for d in error.diagnostics
-            ) from None
+        classes = service_traffic(service, source_ports)
     else:
         classes = parse_traffic(traffic, source_ports=source_ports)
     with POOL.lock, POOL.budget(limits.nodes):
         return _Question(network, src, dst, sources, targets, classes, any_instance, strict, limits).answer()
 
 
-@attrs.define
-class _Leaves:
-    """Diagrams in the sender's header: came through, was stopped, or perhaps."""
-
-    through: int = FALSE
-    stopped: int = FALSE
-    perhaps: int = FALSE
-
-    def add(self, other: _Leaves) -> None:
-        self.through = POOL.apply(OR, self.through, other.through)
-        self.stopped = POOL.apply(OR, self.stopped, other.stopped)
-        self.perhaps = POOL.apply(OR, self.perhaps, other.perhaps)
+def service_traffic(service: Service, source_ports: Range) -> tuple[Traffic, ...]:
+    """The classes of a service's ports. Raises `QuestionError` at the service's place."""
+    try:
+        return parse_traffic(service.ports, source_ports=source_ports)
+    except QuestionError as error:
+        raise QuestionError(
+            attrs.evolve(d, source=service.source, message=f"service {service.name[:60]}: {d.message}")
+            for d in error.diagnostics
+        ) from None
 
 
 class _Question:
@@ -264,8 +254,8 @@ class _Question:
             allowed |= sets[0]
             blocked |= sets[1]
             split |= sets[2]
-            lost = _cut_off(mine, sets[1])
-            shares.append(SourceShare(source.name, _status(mine, *sets), source.weight, mine, lost))
+            lost = cut_off(mine, sets[1])
+            shares.append(SourceShare(source.name, status_of(mine, *sets), source.weight, mine, lost))
         if not asked:
             raise QuestionError.of(
                 f"nothing is asked: no packet goes from {self.src!r} to {self.dst!r} like this",
@@ -281,7 +271,7 @@ class _Question:
         witnesses = {name: part.sample() for name, part in parts.items() if part}
         return Reachability(
             self.src, self.dst, "; ".join(t.text for t in self.classes),
-            _status(asked, allowed, blocked, split), asked, allowed, blocked, split, unknown,
+            status_of(asked, allowed, blocked, split), asked, allowed, blocked, split, unknown,
             self._blockers(asked, shares), self._paths(), tuple(shares),
             {k: v for k, v in witnesses.items() if v is not None}, assumptions, self._because(unknown),
         )  # fmt: skip
@@ -291,11 +281,11 @@ class _Question:
         groups = [(t,) for t in self.targets] if self.any_instance else [self.targets]
         for traffic in self.classes:
             for family in Family:
-                base = for_family(traffic, family).opening & _ends("src", (source,), family)
+                base = for_family(traffic, family).opening & ends_of("src", (source,), family)
                 results = []
                 for group in groups:
-                    others = tuple(t for t in group if t.name != source.name or self._wide(t))
-                    wanted = base & _ends("dst", others, family)
+                    others = self.network.others(source, group)
+                    wanted = base & ends_of("dst", others, family)
                     if wanted:
                         results.append(
                             (
@@ -323,10 +313,6 @@ class _Question:
                         split |= part
         return asked, (allowed, blocked, split)
 
-    def _wide(self, instance: Instance) -> bool:
-        """Whether an instance is many end systems, which may talk to one another."""
-        return not instance.host and instance.name not in self.network.devices
-
     def _trace(
         self,
         source: Instance,
@@ -340,15 +326,8 @@ class _Question:
         except BudgetExceeded as error:
             self.over_budget = str(error)
             return NOTHING, NOTHING, NOTHING
-        a, b, m = leaves.through, leaves.stopped, leaves.perhaps
-        outside = POOL.apply(OR, b, m)
-        ok = POOL.apply(LESS, a, outside)
-        no = POOL.apply(LESS, POOL.apply(LESS, b, a), m)
-        part = POOL.apply(LESS, POOL.apply(AND, a, b), m)
-        return tuple(  # type: ignore[return-value]
-            PacketSet(POOL.apply(AND, asked.node, POOL.quantify(node, VARIABLE_LEVELS, AND)))
-            for node in (ok, no, part)
-        )
+        ok, no, part = map(PacketSet, leaves.verdict(asked.node))
+        return ok, no, part
 
     def _both_ways(
         self,
@@ -357,78 +336,37 @@ class _Question:
         traffic: Traffic,
         family: Family,
         asked: PacketSet,
-    ) -> _Leaves:
+    ) -> Leaves:
         steps = Steps(self.limits.paths)
         tracer = Tracer(self.network, traffic, family, targets, steps=steps)
         tracer.start(source, asked.node, IDENTITY)
         leaves = self._leaves(tracer)
         for arrived in tracer.arrived:
             if not traffic.answered:
-                leaves.add(_arrived(arrived))
+                leaves.add(Leaves.of(arrived))
                 self._path(arrived.path, arrived.packets)
                 continue
             answer = Tracer(
                 self.network, traffic, family, (source,), answering=arrived.crossings, steps=steps
             )
             header = traffic.answer(arrived.change, family)
-            for target, part in self._answerers(arrived, targets, family):
+            who = tracer.ends.answerers(arrived.device, arrived.link, arrived.packets, arrived.change)
+            for target, part in who:
                 answer.start(target, part, header)
             back = self._leaves(answer)
             for returned in answer.arrived:
-                leaf = _arrived(returned)
-                if not arrived.sure:
-                    leaf = _Leaves(perhaps=returned.packets)
-                back.add(leaf)
+                back.add(Leaves.of(returned))
                 self._path((*arrived.path, *returned.path[1:]), returned.packets)
             if not arrived.sure:
-                back = _Leaves(
-                    perhaps=POOL.apply(OR, back.through, POOL.apply(OR, back.stopped, back.perhaps))
-                )
+                back = back.doubted()
             leaves.add(back)
         return leaves
 
-    def _answerers(
-        self, arrived: Traveller, targets: tuple[Instance, ...], family: Family
-    ) -> list[tuple[Instance, int]]:
-        """Who answers, and what: the device or the hosts that were addressed, else whoever was asked about.
-
-        Hosts with the same gateway answer alike, and together.
-        """
-        last = arrived.path[-1]
-        if last.iif and last.name in self.network.devices:
-            return [(self.network.instances(last.name)[0], arrived.packets)]
-        field = ADDRESS_FIELDS["dst", family]
-        alike: dict[Gateway, list[Instance]] = {}
-        everyone: list[Range] = []
-        for host in self.network.hosts.values():
-            if host.link == arrived.link:
-                alike.setdefault(host.gateway, []).append(self.network.instances(host.name)[0])
-        found: list[tuple[Instance, int]] = []
-        for hosts in alike.values():
-            ranges = [r for h in hosts for f, rs in h.addresses if f is family for r in rs]
-            everyone += ranges
-            part = self._sent_to(arrived, condition_node(field, merge_ranges(ranges)))
-            if part:
-                name = ", ".join(h.name for h in hosts if h.name in last.name.split(", "))
-                found.append((attrs.evolve(hosts[0], name=name or hosts[0].name), part))
-        rest = self._sent_to(arrived, POOL.negate(condition_node(field, merge_ranges(everyone))))
-        if rest:
-            others = (t for t in targets if arrived.link in t.links and self._wide(t))
-            found.append((next(others, Instance(arrived.link, (), 1, (arrived.link,), (), False)), rest))
-        return found
-
-    def _sent_to(self, arrived: Traveller, destinations: int) -> int:
-        return POOL.apply(AND, arrived.packets, arrived.change.preimage(POOL, destinations, OR))
-
-    def _leaves(self, tracer: Tracer) -> _Leaves:
+    def _leaves(self, tracer: Tracer) -> Leaves:
         self.stops += tracer.stops
         self.undecided += tracer.undecided
         self.assumed.update(tracer.assumed)
-        return _Leaves(
-            FALSE,
-            POOL.fold(OR, [s.sure for s in tracer.stops]),
-            POOL.fold(OR, [s.maybe for s in tracer.stops]),
-        )
+        return Leaves(FALSE, POOL.fold(OR, tracer.stopped), POOL.fold(OR, tracer.perhaps))
 
     def _path(self, path: tuple[Hop, ...], node: int) -> None:
         self.paths[path] = POOL.apply(OR, self.paths.get(path, FALSE), node)
@@ -464,7 +402,7 @@ class _Question:
                         stop.trail,
                         stop.direction,
                         stop.path,
-                        _share(sure | maybe, shares),
+                        share_of(sure | maybe, shares),
                     )
                 )
         return tuple(sorted(found, key=lambda b: (not b.packets, -b.share)))
@@ -486,12 +424,7 @@ class _Question:
         for assumption in self.network.assumptions:
             if any(assumption.text.startswith((f"{name} ", f"{name}:")) for name in crossed):
                 found.append(assumption)
-        for text, instances in {self.src: self.sources, self.dst: self.targets}.items():
-            if self.network.partly(text, instances):
-                words = (
-                    f"{text} stands for those of its addresses that an end system or a device here can have"
-                )
-                found.append(Assumption("not-asked", words))
+        found += not_asked(self.network, {self.src: self.sources, self.dst: self.targets})
         found += [Assumption("gateway", text) for text in self.assumed]
         if self.over_budget:
             found.append(Assumption("budget", self.over_budget))
@@ -506,11 +439,8 @@ class _Question:
         return tuple(found.values())
 
 
-def _arrived(t: Traveller) -> _Leaves:
-    return _Leaves(through=t.packets) if t.sure else _Leaves(perhaps=t.packets)
-
-
-def _ends(side: str, instances: tuple[Instance, ...], family: Family) -> PacketSet:
+def ends_of(side: str, instances: tuple[Instance, ...], family: Family) -> PacketSet:
+    """The packets whose `"src"` or `"dst"` is an address of one of the instances."""
     result = NOTHING
     for instance in instances:
         mine = {f: ranges for f, ranges in instance.addresses if f is family and ranges}
@@ -519,7 +449,8 @@ def _ends(side: str, instances: tuple[Instance, ...], family: Family) -> PacketS
     return result
 
 
-def _status(asked: PacketSet, allowed: PacketSet, blocked: PacketSet, split: PacketSet) -> Status:
+def status_of(asked: PacketSet, allowed: PacketSet, blocked: PacketSet, split: PacketSet) -> Status:
+    """The answer in one word, by the algebra above."""
     if asked == allowed:
         return Status.ALLOWED
     if asked == blocked:
@@ -528,7 +459,7 @@ def _status(asked: PacketSet, allowed: PacketSet, blocked: PacketSet, split: Pac
     return Status.UNKNOWN if unknown and not blocked and not split else Status.PARTIAL
 
 
-def _cut_off(asked: PacketSet, blocked: PacketSet) -> Fraction:
+def cut_off(asked: PacketSet, blocked: PacketSet) -> Fraction:
     """The part of the source addresses from which everything is blocked."""
     if asked == blocked or not blocked:
         return Fraction(1 if blocked else 0)
@@ -536,7 +467,7 @@ def _cut_off(asked: PacketSet, blocked: PacketSet) -> Fraction:
     return 1 - Fraction(sum(left.values()), sum(total.values()))
 
 
-def _share(part: PacketSet, shares: list[SourceShare]) -> Fraction:
+def share_of(part: PacketSet, shares: Sequence[SourceShare]) -> Fraction:
     """The part of the sources that a set touches: by addresses within a source, by weight among them."""
     found = Fraction(0)
     for share in shares:
@@ -545,6 +476,12 @@ def _share(part: PacketSet, shares: list[SourceShare]) -> Fraction:
         found += share.weight * max(values, default=Fraction(0))
     weight = sum(s.weight for s in shares)
     return found / weight if weight else Fraction(0)
+
+
+def not_asked(network: Network, ends: Mapping[str, tuple[Instance, ...]]) -> list[Assumption]:
+    """That names stand for less than their prefixes hold, where they do."""
+    words = "stands for those of its addresses that an end system or a device here can have"
+    return [Assumption("not-asked", f"{n} {words}") for n, each in ends.items() if network.partly(n, each)]
 
 
 register("reach", reach)

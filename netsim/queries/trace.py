@@ -21,10 +21,11 @@ import attrs
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.index.flow import Blocked, Decision, Flow, Piece, hopped
+from netsim.queries.ends import Ends
 from netsim.queries.traffic import Traffic
 from netsim.rules.model import ActionKind, Point, Rule, RuleSet, Tracking, Verdict
 from netsim.space.addresses import show_address
-from netsim.space.diagram import AND, FALSE, LESS, OR, Choice, Const, LevelMap, Parity, Shift
+from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, Const, LevelMap, Parity, Shift
 from netsim.space.fields import (
     ABSENT,
     ADDRESS_FIELDS,
@@ -89,7 +90,11 @@ class Crossing:
 
 @attrs.frozen(slots=True)
 class Traveller:
-    """A set on its way. `via` is the next hop's address on `link`, None: the destination itself."""
+    """A set on its way. `via` is the next hop's address on `link`, None: the destination itself.
+
+    `seen` are the devices' interfaces by which packets came, each with the packets that did; `device` is
+    the device that is the end of the way.
+    """
 
     packets: int
     change: Transformation
@@ -98,6 +103,8 @@ class Traveller:
     via: tuple[Family, int] | None
     path: tuple[Hop, ...]
     crossings: tuple[Crossing, ...] = ()
+    seen: tuple[tuple[str, str, int], ...] = ()
+    device: str = ""
 
 
 _CONTEXT = frozenset(
@@ -144,17 +151,21 @@ class Steps:
 
 
 class Tracer:
-    """Traces one class of traffic of one family. Collects `stops`, `arrived` and `doubts` on its way.
+    """Traces one class of traffic of one family. Collects what `arrived` and what did not on its way.
 
+    `stopped` and `perhaps` are the parts that are stopped, for certain or not, and `stops` says by what.
     `answering`: the opening packets' crossings, for an answer.
     """
+
+    EXPLAINS = True
+    """Whether `stops` and `undecided` are collected."""
 
     def __init__(
         self,
         network: Network,
         traffic: Traffic,
         family: Family,
-        targets: Sequence[Instance],
+        targets: Sequence[Instance] | Ends,
         *,
         answering: tuple[Crossing, ...] | None = None,
         steps: Steps | None = None,
@@ -163,9 +174,13 @@ class Tracer:
         self.network = network
         self.traffic = traffic
         self.family = family
-        self.targets = targets
+        self.ends = (
+            targets if isinstance(targets, Ends) else Ends(network, family, [(t, TRUE) for t in targets])
+        )
         self.answering = answering
         self.stops: list[Stop] = []
+        self.stopped: list[int] = []
+        self.perhaps: list[int] = []
         self.arrived: list[Traveller] = []
         self.undecided: list[tuple[Rule, int]] = []
         self.assumed: dict[str, None] = {}
@@ -179,14 +194,21 @@ class Tracer:
 
     def start(self, source: Instance, packets: int, change: Transformation) -> None:
         """Send packets from an end system (or a device) and follow them to their ends."""
-        waiting: list[Traveller] = []
+        self.follow(self.departures(source, packets, change))
+
+    def departures(self, source: Instance, packets: int, change: Transformation) -> list[Traveller]:
+        """Packets as they leave an end system or a device."""
         device = self.network.devices.get(source.name)
         first = (Hop(source.name),)
         if device is not None:
-            waiting += self._local_out(device, Traveller(packets, change, True, "", None, first))
-        else:
-            for link in source.links:
-                waiting += self._leave_host(source, link, packets, change, first)
+            return self._local_out(device, Traveller(packets, change, True, "", None, first))
+        found: list[Traveller] = []
+        for link in source.links:
+            found += self._leave_host(source, link, packets, change, first)
+        return found
+
+    def follow(self, waiting: list[Traveller]) -> None:
+        """Follow travellers to their ends."""
         while waiting:
             self.steps.take()
             waiting += self._deliver(waiting.pop())
@@ -195,8 +217,7 @@ class Tracer:
         self, source: Instance, link: str, packets: int, change: Transformation, path: tuple[Hop, ...]
     ) -> list[Traveller]:
         """A host sends on its link what is there, and the rest to its gateways."""
-        near = self._on_link(link)
-        here = POOL.apply(AND, packets, change.preimage(POOL, near, OR))
+        here = self.ends.attached(link, packets, change, near=True)
         far = POOL.apply(LESS, packets, here)
         found = [Traveller(here, change, True, link, None, path)] if here else []
         if not far:
@@ -214,41 +235,6 @@ class Tracer:
         if not gateways:
             self._stop("no-gateway", source.name, f"{source.name} has no router on {link}", far, True, path)
         return found + [Traveller(far, change, True, link, g, path) for g in gateways]
-
-    def _on_link(self, link: str) -> int:
-        """The packets whose destination is in a network of the link, or attached to it."""
-        field = ADDRESS_FIELDS["dst", self.family]
-        prefixes = [
-            (p.first, p.last)
-            for _, interface in self.network.neighbours.get(link, ())
-            for p in interface.addresses
-            if p.family is self.family
-        ]
-        node = self._attached(link)
-        for low, high in prefixes:
-            node = POOL.apply(OR, node, condition_node(field, ((low, high),)))
-        return node
-
-    def _attached(self, link: str) -> int:
-        """The packets whose destination is an end system on a link."""
-        field = ADDRESS_FIELDS["dst", self.family]
-        found: list[tuple[int, int]] = []
-        for host in self.network.hosts.values():
-            if host.link == link:
-                found += [(p.address, p.address) for p in host.addresses if p.family is self.family]
-        for subnet in self.network.subnets.values():
-            if subnet.link == link:
-                found += [(p.first, p.last) for p in subnet.prefixes if p.family is self.family]
-        for target in self.targets:
-            if link in target.links and target.name not in self.network.devices:
-                for family, ranges in target.addresses:
-                    found += ranges if family is self.family else ()
-        if link in self.network.internet:
-            for family, ranges in self.network.instances("internet")[0].addresses:
-                found += ranges if family is self.family else ()
-        from netsim.space.fields import merge_ranges
-
-        return condition_node(field, merge_ranges(found))
 
     # One link
 
@@ -277,39 +263,28 @@ class Tracer:
             text = f"nobody on {t.link} has the next hop {show_address(*t.via)}"
             self._stop("no-neighbour", t.path[-1].name, text, t.packets, t.sure, t.path)
             return found
-        here = POOL.apply(AND, rest, t.change.preimage(POOL, self._attached(t.link), OR))
+        here = self.ends.attached(t.link, rest, t.change)
         if here:
-            self.arrived.append(attrs.evolve(t, packets=here, path=(*t.path, Hop(self._who(t, here)))))
+            who = self.ends.names(t.link, here, t.change) if self.EXPLAINS else t.link
+            self.arrived.append(attrs.evolve(t, packets=here, path=(*t.path, Hop(who))))
             rest = POOL.apply(LESS, rest, here)
         if rest:
             text = f"nobody on {t.link} has the destination's address"
             self._stop("no-neighbour", t.path[-1].name, text, rest, t.sure, t.path)
         return found
 
-    def _who(self, t: Traveller, packets: int) -> str:
-        """The names of the end systems on a link that are addressed."""
-        field = ADDRESS_FIELDS["dst", self.family]
-        names = []
-        for host in self.network.hosts.values():
-            if host.link == t.link:
-                own = tuple(sorted((p.address, p.address) for p in host.addresses if p.family is self.family))
-                if own and POOL.apply(AND, packets, t.change.preimage(POOL, condition_node(field, own), OR)):
-                    names.append(host.name)
-        return ", ".join(names) or t.link
-
     # One device
 
     def _cross(self, device: Device, interface: Interface, t: Traveller) -> list[Traveller]:
-        if any(h.name == device.name and h.iif == interface.name for h in t.path):
-            self._stop(
-                "forwarding-loop",
-                device.name,
-                f"{device.name} forwards in a circle",
-                t.packets,
-                t.sure,
-                t.path,
-            )
-            return []
+        again = [node for name, iif, node in t.seen if (name, iif) == (device.name, interface.name)]
+        looped = POOL.apply(AND, t.packets, POOL.fold(OR, again))
+        if looped:
+            text = f"{device.name} forwards in a circle"
+            self._stop("forwarding-loop", device.name, text, looped, t.sure, t.path)
+            t = attrs.evolve(t, packets=POOL.apply(LESS, t.packets, looped))
+            if not t.packets:
+                return []
+        t = attrs.evolve(t, seen=(*t.seen, (device.name, interface.name, t.packets)))
         path = (*t.path, Hop(device.name, interface.name))
         crossing = self._entry(device)
         change = self._context(t.change, crossing, interface.name, device)
@@ -327,7 +302,7 @@ class Tracer:
             pieces = tuple(attrs.evolve(p, change=_restore(p.change, crossing, "dst", "src")) for p in pieces)
         found: list[Traveller] = []
         for piece in self._admitted(device, interface, pieces, path):
-            for forward in self.network.forwards[device.name]:
+            for forward in self.network.ways[device.name]:
                 node = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, forward.packets, OR))
                 if node:
                     part = attrs.evolve(piece, packets=node)
@@ -456,12 +431,15 @@ class Tracer:
         pieces: tuple[Piece, ...] = (piece,)
         if not passed:
             pieces = self._chains(device, Point.INPUT, pieces, path, crossing)
-        wanted = {i.name for i in self.targets}
+        wanted = self.ends.asked_of(device.name)
         for p in pieces:
-            if device.name not in wanted and not self._asked_of(device):
+            other = POOL.apply(LESS, p.packets, wanted)
+            if other:
                 kind = "asymmetric-return" if self.answering is not None else "local-delivery"
                 text = f"{device.name} takes these packets for itself"
-                self._stop(kind, device.name, text, p.packets, p.sure, path)
+                self._stop(kind, device.name, text, other, p.sure, path)
+                p = attrs.evolve(p, packets=POOL.apply(AND, p.packets, wanted))
+            if not p.packets:
                 continue
             crossings = t.crossings
             if self.answering is None:
@@ -469,19 +447,10 @@ class Tracer:
             outside = p.change.without(_CONTEXT)
             self.arrived.append(
                 attrs.evolve(
-                    t, packets=p.packets, change=outside, sure=p.sure, path=path, crossings=crossings
+                    t, packets=p.packets, change=outside, sure=p.sure, path=path, crossings=crossings,
+                    device=device.name,
                 )
-            )
-
-    def _asked_of(self, device: Device) -> bool:
-        """Whether one of the targets' addresses is the device's own."""
-        return any(
-            device.owns(family, low)
-            for target in self.targets
-            for family, ranges in target.addresses
-            for low, high in ranges
-            if low == high
-        )
+            )  # fmt: skip
 
     def _local_out(self, device: Device, t: Traveller) -> list[Traveller]:
         """A packet that the device itself sends: routing, OUTPUT, POSTROUTING."""
@@ -505,7 +474,7 @@ class Tracer:
     ) -> Iterator[tuple[NextHop, Piece, tuple[Hop, ...]]]:
         """Where routing sends the parts of a piece that the device itself sends."""
         asked = piece.change.then(_constant("oif", ABSENT))
-        for forward in self.network.forwards[device.name]:
+        for forward in self.network.ways[device.name]:
             node = POOL.apply(AND, piece.packets, asked.preimage(POOL, forward.packets, OR))
             if not node:
                 continue
@@ -543,25 +512,20 @@ class Tracer:
         self, change: Transformation, crossing: Crossing | None, iif: str, device: Device
     ) -> Transformation:
         """The packet as a device gets it: unmarked, on its interface, in the state that the device knows."""
-        maps: dict[int, LevelMap] = {**dict(change.without(_CONTEXT).maps)}
-        maps |= _sets("iif", interface_value(iif) if iif else ABSENT)
-        maps |= _sets("oif", ABSENT)
-        maps |= _sets("mark", 0)
+        entry = None if crossing is None else (crossing.ctmark, crossing.status)
+        state = direction = None
         if crossing is not None:
-            maps |= _sets("state", State.ESTABLISHED) | _sets("direction", Direction.REPLY)
-            maps |= _sets("ctmark", 0) | dict(crossing.ctmark) | _sets("ct_status", crossing.status)
-        else:
-            maps |= _sets("ctmark", 0) | _sets("ct_status", 0)
-            if self.answering is not None:
-                lost = State.NEW if self.traffic.protocol not in (6, 1, 58, 132, 33) else State.INVALID
-                if self._tracking(device) is Tracking.UNTRACKED:
-                    lost = State.UNTRACKED
-                maps |= _sets("state", lost) | _sets("direction", Direction.ORIGINAL)
-            elif not self.traffic.raw:
-                maps |= _sets("direction", Direction.ORIGINAL)
-                if self._tracking(device) is Tracking.UNTRACKED:
-                    maps |= _sets("state", State.UNTRACKED)
-        return Transformation.of(maps)
+            state, direction = State.ESTABLISHED, Direction.REPLY
+        elif self.answering is not None:
+            state = State.NEW if self.traffic.protocol not in (6, 1, 58, 132, 33) else State.INVALID
+            if self._tracking(device) is Tracking.UNTRACKED:
+                state = State.UNTRACKED
+            direction = Direction.ORIGINAL
+        elif not self.traffic.raw:
+            direction = Direction.ORIGINAL
+            if self._tracking(device) is Tracking.UNTRACKED:
+                state = State.UNTRACKED
+        return _as_received(change, iif, state, direction, entry)
 
     # Chains
 
@@ -579,9 +543,11 @@ class Tracer:
                 continue
             flow: Flow = index.flow
             passage = flow.at(point, pieces)
-            if passage.blocked:
+            for blocked in passage.blocked:
+                (self.stopped if blocked.sure else self.perhaps).append(blocked.packets)
+            if passage.blocked and self.EXPLAINS:
                 self._blame(device, flow, point, pieces, passage.blocked, path, crossing)
-            if _has_doubts(index.rules):
+            if self.EXPLAINS and _has_doubts(index.rules):
                 for decision in flow.decisions(point, pieces):
                     for rule in (*decision.trail, decision.rule):
                         if rule is not None and not rule.modelled:
@@ -620,7 +586,13 @@ class Tracer:
         missed = POOL.apply(LESS, either, named)
         if missed:  # a translation that drops (MASQUERADE without an address)
             text = f"{device.name} drops these packets while translating them"
-            self._stop("translation", device.name, text, missed, not POOL.apply(LESS, missed, sure), path)
+            certain = POOL.apply(AND, missed, sure)
+            self.stops.append(
+                Stop(
+                    "translation", device.name, None, text, "", "drop", certain,
+                    POOL.apply(LESS, missed, certain), (), self.direction, path,
+                )
+            )  # fmt: skip
 
     def _rule_stop(
         self, device: Device, d: Decision, sure: int, maybe: int, path: tuple[Hop, ...], lost: bool
@@ -637,6 +609,9 @@ class Tracer:
     def _stop(
         self, kind: str, device: str, text: str, packets: int, sure: bool, path: tuple[Hop, ...]
     ) -> None:
+        (self.stopped if sure else self.perhaps).append(packets)
+        if not self.EXPLAINS:
+            return
         parts = (packets, FALSE) if sure else (FALSE, packets)
         self.stops.append(Stop(kind, device, None, text, "", "drop", *parts, (), self.direction, path))
 
@@ -649,14 +624,41 @@ def _has_doubts(rules: RuleSet) -> bool:
     )
 
 
+@lru_cache(maxsize=16_384)
+def _as_received(
+    change: Transformation,
+    iif: str,
+    state: State | None,
+    direction: Direction | None,
+    entry: tuple[tuple[tuple[int, LevelMap], ...], int] | None,
+) -> Transformation:
+    """A packet as a device gets it; `entry` is what the device kept of its connection, marks and status."""
+    maps: dict[int, LevelMap] = {**dict(change.without(_CONTEXT).maps)}
+    maps |= _sets("iif", interface_value(iif) if iif else ABSENT)
+    maps |= _sets("oif", ABSENT)
+    maps |= _sets("mark", 0)
+    ctmark, status = entry or ((), 0)
+    maps |= _sets("ctmark", 0) | dict(ctmark) | _sets("ct_status", status)
+    if state is not None:
+        maps |= _sets("state", state)
+    if direction is not None:
+        maps |= _sets("direction", direction)
+    return Transformation.of(maps)
+
+
 def _restore(change: Transformation, crossing: Crossing, to: str, source: str) -> Transformation:
     """One end of an answer as the opening packet had it before the device translated it."""
+    return _restored(change, crossing.before, to, source)
+
+
+@lru_cache(maxsize=16_384)
+def _restored(change: Transformation, before: Transformation, to: str, source: str) -> Transformation:
     maps = dict(change.maps)
     names = [(ADDRESS_FIELDS[to, f], ADDRESS_FIELDS[source, f]) for f in Family]
     names.append((f"{to[0]}port", f"{source[0]}port"))
     for target, origin in names:
         for level, from_level in zip(FIELDS[target].levels, FIELDS[origin].levels, strict=True):
-            by = crossing.before.level_map(from_level)
+            by = before.level_map(from_level)
             maps[level] = by if by is not None else Shift(from_level, ((0, LEVEL_MAXIMA[from_level], 0),))
     return Transformation.of(maps)
 

@@ -78,26 +78,39 @@ class Traffic:
 
         `header` is the opening packet as it arrived, as a function of the sender's header.
         """
-        pairs = [("src", "dst"), ("dst", "src")]
-        maps: dict[int, LevelMap] = {}
-        for to, source in pairs:
-            suffix = "4" if family is Family.IPV4 else "6"
-            for level, origin in zip(FIELDS[to + suffix].levels, FIELDS[source + suffix].levels, strict=True):
-                maps[level] = _copy(header, origin)
-        for to, source in (("sport", "dport"), ("dport", "sport")):
-            maps[FIELDS[to].level] = _copy(header, FIELDS[source].level)
-        # the one who answers sends with a TTL of its own
-        kept = {level: by for level, by in header.maps if level not in FIELDS["ttl"].levels}
-        change = Transformation.of({**kept, **maps})
-        if self.protocol == 6:
-            change = change.then(bits("tcp_flags", 0, TcpFlag.SYN | TcpFlag.ACK))
-        elif self.protocol in (1, 58):
-            level = FIELDS["icmp_type"].level
-            found = [answer for (proto, _), answer in _ANSWERS.items() if proto == self.protocol]
-            pieces = _answers(self.protocol) if len(found) > 1 else None
-            by: LevelMap = Const(found[0]) if pieces is None else Shift(level, pieces)
-            change = change.then(Transformation.of({level: by}))
+        change = _swapped(header, family)
+        if self.protocol in (1, 6, 58):
+            change = change.then(_answering(self.protocol))
         return change
+
+
+def joint_answer(header: Transformation, family: Family) -> Transformation:
+    """The answers of all protocols at once: what one protocol's answer sets, the others do not have."""
+    change = _swapped(header, family).then(_answering(6))
+    return change.then(_answering(1 if family is Family.IPV4 else 58))
+
+
+def _swapped(header: Transformation, family: Family) -> Transformation:
+    maps: dict[int, LevelMap] = {}
+    for to, source in (("src", "dst"), ("dst", "src")):
+        suffix = "4" if family is Family.IPV4 else "6"
+        for level, origin in zip(FIELDS[to + suffix].levels, FIELDS[source + suffix].levels, strict=True):
+            maps[level] = _copy(header, origin)
+    for to, source in (("sport", "dport"), ("dport", "sport")):
+        maps[FIELDS[to].level] = _copy(header, FIELDS[source].level)
+    # the one who answers sends with a TTL of its own
+    kept = {level: by for level, by in header.maps if level not in FIELDS["ttl"].levels}
+    return Transformation.of({**kept, **maps})
+
+
+def _answering(protocol: int) -> Transformation:
+    """What an answer sets apart from addresses and ports: SYN and ACK, or the ICMP type."""
+    if protocol == 6:
+        return bits("tcp_flags", 0, TcpFlag.SYN | TcpFlag.ACK)
+    level = FIELDS["icmp_type"].level
+    found = [answer for (proto, _), answer in _ANSWERS.items() if proto == protocol]
+    by: LevelMap = Shift(level, _answers(protocol)) if len(found) > 1 else Const(found[0])
+    return Transformation.of({level: by})
 
 
 def _copy(header: Transformation, level: int) -> LevelMap:
@@ -235,4 +248,23 @@ def _wrong(text: str, why: str, hint: str = "") -> QuestionError:
     )
 
 
-__all__ = ["EPHEMERAL", "Traffic", "for_family", "parse_traffic"]
+def beyond(listed: Iterable[Traffic]) -> tuple[Traffic, ...]:
+    """Everything but these classes: TCP, UDP and echo with their answers, all else in one direction.
+
+    A listed class that leaves the client's port to it covers every source port.
+    """
+    every = (0, 65535)
+    known = NOTHING
+    for traffic in listed:
+        known |= traffic.opening.some("sport") if traffic.ephemeral else traffic.opening
+    answered = parse_traffic("tcp; udp; icmp", source_ports=every)
+    found = [
+        attrs.evolve(t, text=f"other {t.text}", opening=t.opening - known, ephemeral=False) for t in answered
+    ]
+    one_way = packets(state=State.NEW, fragment=False, ttl=SENT_TTL) - packets(protocol=[6, 17])
+    one_way -= answered[2].opening | known
+    found.append(Traffic("other protocols", one_way, None, answered=False))
+    return tuple(found)
+
+
+__all__ = ["EPHEMERAL", "Traffic", "TrafficLike", "beyond", "for_family", "joint_answer", "parse_traffic"]

@@ -178,6 +178,7 @@ class Pool:
         self.children: list[tuple[int, ...]] = [()] * TERMINALS
         self._unique: dict[tuple[int, tuple[int, ...], tuple[int, ...]], int] = {}
         self._memo: dict[tuple[int, int, int], int] = {}
+        self._wheres: dict[tuple[int, ...], dict[int, int]] = {}  # for each kind of question a memo
         self._digests: dict[int, bytes] = {}
         self.preimages: dict[tuple[Hashable, int, int], int] = {}  # kept for `transform`
 
@@ -201,7 +202,11 @@ class Pool:
                 joined_bounds.append(bound)
                 joined.append(child)
                 previous = child
-        key = (level, tuple(joined_bounds), tuple(joined))
+        return self._unite(level, joined_bounds, joined)
+
+    def _unite(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
+        """The one node of these bounds and children, which satisfy D1-D3."""
+        key = (level, tuple(bounds), tuple(children))
         found = self._unique.get(key)
         if found is None:
             found = len(self.level)
@@ -291,6 +296,11 @@ class Pool:
         else:
             level = level_a
             bounds, children = self._zip(operation, a, b)
+            result = self._unite(level, bounds, children) if len(children) > 1 else children[0]
+            if len(self._memo) >= MEMO:
+                self._memo.clear()
+            self._memo[key] = result
+            return result
         result = self.node(level, bounds, children)
         if len(self._memo) >= MEMO:
             self._memo.clear()
@@ -298,21 +308,55 @@ class Pool:
         return result
 
     def _zip(self, operation: Operation, a: int, b: int) -> tuple[list[int], list[int]]:
+        """Bounds and children of the result of two nodes of one level, neighbours that are equal joined.
+
+        Where a child of one side alone decides, the other side's intervals under it are not walked: a
+        narrow node against a wide one costs a search, not the width.
+        """
         bounds_a, bounds_b = self.bounds[a], self.bounds[b]
         children_a, children_b = self.children[a], self.children[b]
+        left, right, memo = operation.left, operation.right, self._memo
+        code, commutative = operation.code, operation.commutative
         i = j = 0
         bounds: list[int] = []
         children: list[int] = []
         last = bounds_a[-1]
+        previous = -1
         while True:
             high_a, high_b = bounds_a[i], bounds_b[j]
-            child = self.apply(operation, children_a[i], children_b[j])
+            child_a, child_b = children_a[i], children_b[j]
             high = high_a if high_a < high_b else high_b
-            if children and children[-1] == child:
+            known = _NONE
+            if child_a < TERMINALS and (known := left[child_a]) != _NONE:
+                if known == _RIGHT:
+                    child = child_b
+                else:
+                    child = child_a if known == _LEFT else known
+                    if high < high_a:  # the same up to the end of this side's interval
+                        high = high_a
+                        j = bisect_left(bounds_b, high, j)
+                        high_b = bounds_b[j]
+            elif child_b < TERMINALS and (known := right[child_b]) != _NONE:
+                if known == _LEFT:
+                    child = child_a
+                else:
+                    child = child_b if known == _RIGHT else known
+                    if high < high_b:
+                        high = high_b
+                        i = bisect_left(bounds_a, high, i)
+                        high_a = bounds_a[i]
+            else:
+                if commutative and child_a > child_b:
+                    found = memo.get((code, child_b, child_a))
+                else:
+                    found = memo.get((code, child_a, child_b))
+                child = found if found is not None else self.apply(operation, child_a, child_b)
+            if child == previous:
                 bounds[-1] = high
             else:
                 bounds.append(high)
                 children.append(child)
+                previous = child
             if high == last:
                 return bounds, children
             if high_a == high:
@@ -330,8 +374,9 @@ class Pool:
 
     def relabel(self, a: int, terminals: Sequence[int]) -> int:
         """Every terminal t replaced by `terminals[t]`."""
-        memo: dict[int, int] = {}
+        return self._relabelled(a, terminals, {})
 
+    def _relabelled(self, a: int, terminals: Sequence[int], memo: dict[int, int]) -> int:
         def walk(n: int) -> int:
             if n < TERMINALS:
                 return terminals[n]
@@ -347,7 +392,11 @@ class Pool:
 
     def where(self, a: int, wanted: Callable[[int], bool]) -> int:
         """The set of points whose terminal is `wanted`."""
-        return self.relabel(a, [TRUE if wanted(t) else FALSE for t in range(TERMINALS)])
+        terminals = tuple(TRUE if wanted(t) else FALSE for t in range(TERMINALS))
+        memo = self._wheres.setdefault(terminals, {})
+        if len(memo) >= MEMO:
+            memo.clear()
+        return self._relabelled(a, terminals, memo)
 
     def quantify(self, a: int, levels: Iterable[int], operation: Operation) -> int:
         """The levels forgotten: `operation` (associative, commutative) over all of their values."""
@@ -388,11 +437,15 @@ class Pool:
                 return n
             found = memo.get(n)
             if found is None:
+                level = self.level[n]
+                by = mapping.get(level)
+                if isinstance(by, Const):  # the other children are never looked at
+                    found = memo[n] = walk(self.children[n][bisect_left(self.bounds[n], by.value)])
+                    return found
                 children = []
                 for child in self.children[n]:
                     children.append(walk(child))
-                level = self.level[n]
-                found = memo[n] = self._replace(level, self.bounds[n], children, mapping.get(level), choices)
+                found = memo[n] = self._replace(level, self.bounds[n], children, by, choices)
             return found
 
         return walk(a)
@@ -408,8 +461,8 @@ class Pool:
         match by:
             case None:
                 return self.branch(level, bounds, children)
-            case Const(value):
-                return children[bisect_left(bounds, value)]
+            case Const():
+                raise AssertionError("a constant is put in place before its node's children are")
             case Choice(ranges):
                 picked: dict[int, None] = {}
                 for low, high in ranges:

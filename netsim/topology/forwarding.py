@@ -203,6 +203,24 @@ def forwarding(device: Device) -> tuple[Forward, ...]:
     return tuple(found)
 
 
+def grouped(forwards: Iterable[Forward]) -> tuple[Forward, ...]:
+    """The same forwarding, with the parts that go one way joined: what is sent needs no route by name.
+
+    A part that ends here keeps its route, which answers name.
+    """
+    found: dict[object, Forward] = {}
+    for forward in forwards:
+        sent = forward.action in ("forward", "local")
+        key: object = (
+            (forward.action, forward.hops if forward.action == "forward" else ()) if sent else forward
+        )
+        known = found.get(key)
+        if known is not None:
+            forward = attrs.evolve(known, packets=POOL.apply(OR, known.packets, forward.packets))
+        found[key] = forward
+    return tuple(found.values())
+
+
 def _lookup(routes: Iterable[Route]) -> list[tuple[int, Route]]:
     """A table as packets -> route."""
     listed = list(routes)
@@ -290,6 +308,7 @@ __all__ = [
     "connected",
     "explain_route",
     "forwarding",
+    "grouped",
     "martians",
     "resolved",
     "reverse_path",

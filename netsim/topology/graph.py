@@ -3,18 +3,20 @@
 Nodes carry `kind`: device, host, subnet, service or link. A device's node has `device` (the frozen value),
 a host's `host`, a subnet's `subnet`, a service's `service`. Edges run both ways between a device and the links
 of its interfaces (`interface`: the frozen value), between hosts or subnets and their link, and from a
-service to its hosts (`weight`). The graph has `name`, `internet` and `down` (tuples of links)
-and `assumptions` (what the site does not say).
+service to its hosts (`weight`). The graph has `name`, `internet` and `down` (tuples of links), `zones` (the declared
+ones: a tuple of the frozen values; it may also be given as a mapping of names to lists of links) and `assumptions`
+(what the site does not say).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from netsim.errors import QuestionError
-from netsim.topology.model import Device, Host, Service, Subnet
+from netsim.topology.model import Device, Host, Service, Subnet, Zone
 from netsim.topology.network import Network
 
 _KEYS: dict[str, type] = {"device": Device, "host": Host, "subnet": Subnet, "service": Service}
@@ -25,7 +27,11 @@ def to_graph(network: Network) -> Any:
     import networkx
 
     graph: Any = networkx.MultiDiGraph(
-        name=network.name, internet=network.internet, down=network.down, assumptions=network.assumptions
+        name=network.name,
+        internet=network.internet,
+        down=network.down,
+        zones=network.declared_zones,
+        assumptions=network.assumptions,
     )
 
     def link(name: str) -> str:
@@ -79,14 +85,22 @@ def from_graph(graph: Any) -> Network:
     given = graph.graph.get("internet", ())
     internet = (given,) if isinstance(given, str) else tuple(given)
     name, down = graph.graph.get("name", ""), tuple(graph.graph.get("down", ()))
+    zones = graph.graph.get("zones", ())
+    if isinstance(zones, Mapping):
+        if not any(plain.values()):
+            zones = tuple(Zone(str(z), tuple(links)) for z, links in zones.items())
+    elif any(plain.values()):
+        zones = {z.name: list(z.links) for z in zones}
     if not any(plain.values()):
         assumptions = tuple(graph.graph.get("assumptions", ()))
         return Network(
             values["device"], values["host"], values["service"], values["subnet"], internet, name,
-            assumptions=assumptions, down=down,
+            assumptions=assumptions, down=down, declared_zones=zones,
         )  # fmt: skip
     site: dict[str, Any] = {f"{kind}s": found for kind, found in plain.items() if found}
     site["name"] = name
+    if zones:
+        site["zones"] = dict(zones)
     if internet:
         site["internet"] = {"links": list(internet)}
     if any(values.values()):

@@ -195,6 +195,15 @@ class Subnet:
     source: Source = NOWHERE
 
 
+@attrs.frozen(slots=True)
+class Zone:
+    """A named set of links, asked about as a whole."""
+
+    name: str
+    links: tuple[str, ...]
+    source: Source = NOWHERE
+
+
 def freeze(value: Mapping[str, object]) -> Mapping[str, object]:
     """A read-only copy of a mapping."""
     return MappingProxyType(dict(value))

@@ -14,12 +14,13 @@ from netsim.index import Index
 from netsim.rules.bind import own_addresses
 from netsim.rules.model import RuleSet
 from netsim.space.addresses import ranges as address_ranges
-from netsim.space.fields import Family, Range, complement_ranges, merge_ranges
-from netsim.space.packets import POOL
-from netsim.topology.forwarding import Forward, forwarding, martians, resolved, reverse_path
-from netsim.topology.model import Assumption, Device, Host, Prefix, Service, Subnet
-
-Addresses = tuple[tuple[Family, tuple[Range, ...]], ...]
+from netsim.space.diagram import FALSE, OR
+from netsim.space.fields import ADDRESS_FIELDS, Family, Range, complement_ranges, merge_ranges
+from netsim.space.packets import POOL, condition_node
+from netsim.topology.addresses import Addresses, addresses_of, common, count, less
+from netsim.topology.forwarding import Forward, forwarding, grouped, martians, resolved, reverse_path
+from netsim.topology.model import Assumption, Device, Host, Prefix, Service, Subnet, Zone
+from netsim.topology.zones import PREFIX, link_addresses, zones_of
 
 
 @attrs.frozen(slots=True)
@@ -55,11 +56,11 @@ def _by_name(items: Any) -> Mapping[str, Any]:
 
 @attrs.frozen(eq=False)
 class Network(Displayed):
-    """A frozen network. Names of devices, hosts, services and subnets are distinct.
+    """A frozen network. Names of devices, hosts, services, subnets and declared zones are distinct.
 
     `internet` are the links where the internet enters, `down` those that are dead: who is on one is cut
-    off, also from its neighbours there. `assumptions` is what the site does not say.
-    Two networks are equal if everything in them is.
+    off, also from its neighbours there. `assumptions` is what the site does not say. `declared_zones` are the
+    site's own; `zones` are those, or what stands for them. Two networks are equal if everything in them is.
     """
 
     devices: Mapping[str, Device] = attrs.field(converter=_by_name, factory=dict)
@@ -70,13 +71,14 @@ class Network(Displayed):
     name: str = ""
     root: str = ""
     assumptions: tuple[Assumption, ...] = ()
-    down: tuple[str, ...] = ()
+    down: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    declared_zones: tuple[Zone, ...] = ()
     inherited: Mapping[tuple[str, str], int] = attrs.field(factory=dict, repr=False)
     """The unmodelled variables of the network that this one was edited from."""
 
     def _key(self) -> tuple[Any, ...]:
         parts = (dict(self.devices), dict(self.hosts), dict(self.services), dict(self.subnets))
-        return (*parts, self.internet, self.down)
+        return (*parts, self.internet, self.down, {z.name: z for z in self.declared_zones})
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Network) else NotImplemented
@@ -117,6 +119,11 @@ class Network(Displayed):
         return {name: _forwarding(device) for name, device in self.devices.items()}
 
     @cached_property
+    def ways(self) -> Mapping[str, tuple[Forward, ...]]:
+        """The forwarding of each device, with the routes that go the same way joined."""
+        return {name: grouped(forwards) for name, forwards in self.forwards.items()}
+
+    @cached_property
     def refused(self) -> Mapping[tuple[str, str], tuple[tuple[str, int], ...]]:
         """What routing refuses on each interface of each device, by name: martians and reverse paths."""
         found: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {}
@@ -139,8 +146,29 @@ class Network(Displayed):
 
     def names(self) -> list[str]:
         """Everything that can be asked about by name."""
-        internet = ["internet"] if self.internet else []
-        return [*self.services, *self.hosts, *self.subnets, *self.devices, *internet]
+        named = [*self.services, *self.hosts, *self.subnets, *self.devices]
+        return [*named, *(z for z in map(self.zone_label, self.zones) if z not in named)]
+
+    @cached_property
+    def zones(self) -> Mapping[str, Zone]:
+        """The zones by name; see `topology.zones`. `internet` is one where the site declares it."""
+        return zones_of(self)
+
+    @cached_property
+    def link_addresses(self) -> Mapping[str, Addresses]:
+        """Link -> the addresses that end systems on it may have."""
+        return link_addresses(self)
+
+    def zone_label(self, name: str) -> str:
+        """What a zone is asked about as: its name, or `zone:NAME` where that name stands for something else."""
+        if any(name in part for part in (self.services, self.hosts, self.devices)):
+            return PREFIX + name
+        if name in self.subnets:
+            zone = self.zones[name]
+            (subnet,) = self.instances(name)
+            same = zone.links == subnet.links and self.link_addresses.get(zone.links[0]) == subnet.addresses
+            return name if same else PREFIX + name
+        return name
 
     def device(self, name: str) -> Device:
         """The device of that name. Raises `QuestionError`."""
@@ -160,21 +188,36 @@ class Network(Displayed):
             return (self._host(self.hosts[name]),)
         if name in self.subnets:
             subnet = self.subnets[name]
-            whole = _addresses(subnet.prefixes, whole=True)
-            ends = _less(whole, self._taken(subnet.link))
+            whole = addresses_of(subnet.prefixes, whole=True)
+            ends = less(whole, self.taken(subnet.link))
             return (Instance(name, ends or whole, 1, self._links((subnet.link,), name), (), False),)
         if name in self.devices:
             device = self.devices[name]
             prefixes = [p for i in device.interfaces for p in i.addresses]
             links = tuple(dict.fromkeys(i.link for i in device.interfaces if i.link))
-            return (Instance(name, _addresses(prefixes), 1, links, (), False),)
-        if name == "internet":
+            return (Instance(name, addresses_of(prefixes), 1, links, (), False),)
+        zone = name.removeprefix(PREFIX)
+        if zone == "internet":
             return (self._internet(),)
+        if zone in self.zones:
+            return self._zone(self.zones[zone])
+        if zone != name:
+            raise QuestionError.of(f"no zone {zone[:60]!r}", code="NS301", hint=near_misses(zone, self.zones))
         return self._prefix(name)
+
+    def _zone(self, zone: Zone) -> tuple[Instance, ...]:
+        label = self.zone_label(zone.name)
+        return tuple(
+            Instance(
+                label if len(zone.links) == 1 else f"{label} on {link}",
+                self.link_addresses.get(link, ()), 1, self._links((link,), label), (), False,
+            )
+            for link in zone.links
+        )  # fmt: skip
 
     def _host(self, host: Host) -> Instance:
         links = self._links((host.link,), host.name)
-        return Instance(host.name, _addresses(host.addresses), 1, links, host.gateway)
+        return Instance(host.name, addresses_of(host.addresses), 1, links, host.gateway)
 
     def _links(self, links: tuple[str, ...], who: str) -> tuple[str, ...]:
         """The links as one end sees them: a dead link is one of its own, on which there is nobody else."""
@@ -208,21 +251,21 @@ class Network(Displayed):
         wanted: Addresses = tuple(found.items())
         outside = wanted
         for link, prefixes in self._link_prefixes().items():
-            here = _addresses(prefixes, whole=True)
-            ends = _less(_common(wanted, here), self._taken(link))
-            outside = _less(outside, here)
+            here = addresses_of(prefixes, whole=True)
+            ends = less(common(wanted, here), self.taken(link))
+            outside = less(outside, here)
             if ends:
                 links = self._links((link,), text)
-                result.append(Instance(f"{text} on {link}", ends, _count(ends), links, (), False))
+                result.append(Instance(f"{text} on {link}", ends, count(ends), links, (), False))
         for device in self.devices:
             (all_of_it,) = self.instances(device)
-            own = _common(wanted, all_of_it.addresses)
-            outside = _less(outside, own)
+            own = common(wanted, all_of_it.addresses)
+            outside = less(outside, own)
             if own:
-                result.append(attrs.evolve(all_of_it, addresses=own, weight=_count(own)))
+                result.append(attrs.evolve(all_of_it, addresses=own, weight=count(own)))
         if outside and self.internet:
             links = self._links(self.internet, text)
-            result.append(Instance(f"{text} outside", outside, _count(outside), links, (), False))
+            result.append(Instance(f"{text} outside", outside, count(outside), links, (), False))
         if not result:
             raise QuestionError.of(f"{text[:60]} is on no link of this site", code="NS302")
         return tuple(result)
@@ -230,16 +273,26 @@ class Network(Displayed):
     def partly(self, text: str, instances: Iterable[Instance]) -> bool:
         """Whether a prefix or subnet holds addresses that `instances`, what it stands for, do not."""
         subnet = self.subnets.get(text)
-        if subnet is None and text in (*self.names(), "internet"):
+        if subnet is None and (text in (*self.names(), "internet") or text.startswith(PREFIX)):
             return False
         wanted = (
-            tuple(address_ranges(text).items()) if subnet is None else _addresses(subnet.prefixes, whole=True)
+            tuple(address_ranges(text).items())
+            if subnet is None
+            else addresses_of(subnet.prefixes, whole=True)
         )
         for instance in instances:
-            wanted = _less(wanted, instance.addresses)
+            wanted = less(wanted, instance.addresses)
         return bool(wanted)
 
-    def _taken(self, link: str) -> Addresses:
+    def others(self, source: Instance, targets: Iterable[Instance]) -> tuple[Instance, ...]:
+        """The targets that a source can talk to: all but itself, unless it is many end systems."""
+        return tuple(t for t in targets if t.name != source.name or self.wide(t))
+
+    def wide(self, instance: Instance) -> bool:
+        """Whether an instance is many end systems, which may talk to one another."""
+        return not instance.host and instance.name not in self.devices
+
+    def taken(self, link: str) -> Addresses:
         """The addresses that no end system on a link has: the devices' own and the broadcasts."""
         found: dict[Family, list[Range]] = {}
         for device in self.devices.values():
@@ -274,6 +327,52 @@ class Network(Displayed):
                     found.setdefault(interface.link, []).append((device, interface))
         return {link: tuple(each) for link, each in found.items()}
 
+    @cached_property
+    def residents(self) -> Mapping[str, tuple[Host, ...]]:
+        """Link -> the hosts on it."""
+        found: dict[str, list[Host]] = {}
+        for host in self.hosts.values():
+            found.setdefault(host.link, []).append(host)
+        return {link: tuple(each) for link, each in found.items()}
+
+    @cached_property
+    def owners(self) -> Mapping[tuple[Family, int], tuple[str, ...]]:
+        """Address -> the devices whose own it is."""
+        found: dict[tuple[Family, int], dict[str, None]] = {}
+        for device in self.devices.values():
+            for interface in device.interfaces:
+                for p in interface.addresses:
+                    found.setdefault((p.family, p.address), {})[device.name] = None
+        return {address: tuple(names) for address, names in found.items()}
+
+    @cached_property
+    def attached(self) -> Mapping[tuple[str, Family], int]:
+        """Link and family -> the packets whose destination is an end system that is known to be there."""
+        found: dict[tuple[str, Family], list[Range]] = {}
+        for host in self.hosts.values():
+            for p in host.addresses:
+                found.setdefault((host.link, p.family), []).append((p.address, p.address))
+        for subnet in self.subnets.values():
+            for p in subnet.prefixes:
+                found.setdefault((subnet.link, p.family), []).append((p.first, p.last))
+        for link in self.internet:
+            for family, ranges in self._internet().addresses:
+                found.setdefault((link, family), []).extend(ranges)
+        return {key: _destinations(key[1], ranges) for key, ranges in found.items()}
+
+    @cached_property
+    def near(self) -> Mapping[tuple[str, Family], int]:
+        """Link and family -> the packets whose destination a host there takes to be on the link."""
+        found: dict[tuple[str, Family], list[Range]] = {}
+        for link, each in self.neighbours.items():
+            for _, interface in each:
+                for p in interface.addresses:
+                    found.setdefault((link, p.family), []).append((p.first, p.last))
+        nodes = {key: _destinations(key[1], ranges) for key, ranges in found.items()}
+        for key, node in self.attached.items():
+            nodes[key] = POOL.apply(OR, nodes.get(key, FALSE), node)
+        return nodes
+
     # Changes
 
     def with_device(self, device: Device) -> Network:
@@ -283,6 +382,10 @@ class Network(Displayed):
     def reach(self, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
         """Whether `src` reaches `dst`; see `netsim.queries.reach.reach`."""
         return _query("reach")(self, src, dst, traffic, **more)
+
+    def matrix(self, ends: Any = None, traffic: Any = None, **more: Any) -> Any:
+        """Every pair of ends by traffic class; see `netsim.queries.matrix.matrix`."""
+        return _query("matrix")(self, ends, traffic, **more)
 
     def edit(self) -> Any:
         """A change of this network: chain its methods; `.network` is the result. See `topology.edit`."""
@@ -342,31 +445,8 @@ class Network(Displayed):
         return Document(blocks)
 
 
-def _addresses(prefixes: Iterable[Prefix], *, whole: bool = False) -> Addresses:
-    found: dict[Family, list[Range]] = {}
-    for p in prefixes:
-        found.setdefault(p.family, []).append((p.first, p.last) if whole else (p.address, p.address))
-    return tuple((family, merge_ranges(rs)) for family, rs in sorted(found.items()))
-
-
-def _less(some: Addresses, others: Addresses) -> Addresses:
-    """Addresses without others; families of which nothing is left vanish."""
-    away = dict(others)
-    found = []
-    for family, ranges in some:
-        top = (1 << family.bits) - 1
-        rest = merge_ranges([*complement_ranges(ranges, top), *away.get(family, ())])
-        if left := complement_ranges(rest, top):
-            found.append((family, left))
-    return tuple(found)
-
-
-def _common(some: Addresses, others: Addresses) -> Addresses:
-    return _less(some, _less(some, others))
-
-
-def _count(addresses: Addresses) -> int:
-    return sum(high - low + 1 for _, ranges in addresses for low, high in ranges)
+def _destinations(family: Family, ranges: list[Range]) -> int:
+    return condition_node(ADDRESS_FIELDS["dst", family], merge_ranges(ranges))
 
 
 _QUERIES: dict[str, Any] = {}

@@ -32,6 +32,7 @@ from netsim.topology.model import (
     RouteType,
     Service,
     Subnet,
+    Zone,
 )
 from netsim.topology.network import Network, bound, inactive_routes
 from netsim.topology.nodes import Mistakes, Node, from_plain, load_yaml
@@ -39,7 +40,8 @@ from netsim.topology.routes import host_address, parse_routes, parse_rules, pref
 
 T = TypeVar("T")
 
-TOP = ("version", "name", "devices", "hosts", "services", "links", "subnets", "internet")
+TOP = ("version", "name", "devices", "hosts", "services", "links", "subnets", "internet",
+       "zones")  # fmt: skip
 DEVICE = ("rules", "ipsets", "backend", "interfaces", "routes", "route_files", "route_rules", "ip_forward",
           "rp_filter", "tracking", "state_group")  # fmt: skip
 INTERFACE = ("address", "link", "vrf", "rp_filter")
@@ -115,6 +117,7 @@ class _Reader:
             self.mistakes.text(n, "a link") for n in self.mistakes.items(internet.get("links"), "links")
         )
         self.distinct(site, self.extra_hosts)
+        zones = tuple(self.zone(n, z) for n, z in self.named(site.get("zones"), "zones"))
         known = {i.link for d in devices.values() for i in d.interfaces if i.link}
         for kind, found in (("host", hosts), ("subnet", subnets)):
             for each in found.values():
@@ -126,6 +129,7 @@ class _Reader:
                         code="NS207",
                         hint=hint,
                     )
+        self.zone_links(site.get("zones"), known)
         for node in self.mistakes.items(internet.get("links"), "links"):
             link = self.mistakes.text(node, "a link")
             if link not in known:
@@ -137,7 +141,7 @@ class _Reader:
             self.assumptions += inactive_routes(device)
         return Network(
             devices, hosts, services, subnets, links, name or (self.root.name if self.root else ""),
-            str(self.root or ""), tuple(self.assumptions),
+            str(self.root or ""), tuple(self.assumptions), zones,
         )  # fmt: skip
 
     def named(self, node: Node | None, what: str) -> list[tuple[str, Node]]:
@@ -145,7 +149,7 @@ class _Reader:
 
     def distinct(self, site: Mapping[str, Node], extra: Mapping[str, Host]) -> None:
         seen: dict[str, str] = dict.fromkeys(extra, "hosts")
-        for kind in ("devices", "hosts", "services", "subnets"):
+        for kind in ("devices", "hosts", "services", "subnets", "zones"):
             node = site.get(kind)
             for name in self.mistakes.mapping(node, kind) if node is not None else ():
                 source = node.keys.get(name, node.source) if node is not None else NOWHERE
@@ -416,6 +420,25 @@ class _Reader:
         if not self.mistakes.items(s.get("prefix"), "prefix"):
             self.mistakes.note(node.source, f"subnet {name} has no prefix", code="NS208")
         return Subnet(name, found, self.mistakes.text(s.get("link"), "link"), node.source)
+
+    def zone(self, name: str, node: Node) -> Zone:
+        m = self.mistakes
+        links = tuple(m.text(n, "a link") for n in m.items(node, f"zone {name}"))
+        if not links and node.value in (None, []):
+            m.note(node.source, f"zone {name} has no links", code="NS208")
+        return Zone(name, tuple(dict.fromkeys(links)), node.source)
+
+    def zone_links(self, node: Node | None, known: set[str]) -> None:
+        """A link of a zone is one that a device has an interface on."""
+        for name, zone in self.named(node, "zones"):
+            members = zone.value if isinstance(zone.value, list) else [zone]
+            for member in members:
+                if isinstance(member.value, str | int) and str(member.value) not in known:
+                    link = str(member.value)
+                    hint = near_misses(link, known) or "no device has an interface on it"
+                    self.mistakes.note(
+                        member.source, f"zone {name}: no link {link[:40]!r}", code="NS207", hint=hint
+                    )
 
 
 def m_items(reader: _Reader, node: Node | None, what: str) -> list[Node]:

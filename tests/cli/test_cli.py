@@ -225,6 +225,49 @@ def test_hostile_text_is_made_visible(tmp_path: Path) -> None:
     assert "<b>" not in netsim.parse(rules)._repr_html_()
 
 
+def test_matrix() -> None:
+    code, out, err = run("matrix", "--site", DEMO / "during")
+    assert (code, err) == (0, "")
+    assert "tcp/5432  1 blocked, 1 partial" in out
+    assert "anything else" in out
+    code, out, _ = run(
+        "matrix", "--site", DEMO / "during", "--ends", "hosts", "--traffic", "tcp/5432", "--json"
+    )
+    answer = json.loads(out)
+    assert (code, answer["schema"], answer["command"], answer["nothing_else"]) == (0, 1, "matrix", "no")
+    assert answer["ends"] == ["auth1", "auth2", "auth3", "auth4", "auth5", "db1"]
+    assert len(answer["cells"]) == len(answer["anything_else"]) == 36
+    cells = {(c["src"], c["dst"]): c["status"] for c in answer["cells"]}
+    assert (cells["auth1", "db1"], cells["auth4", "db1"], cells["db1", "db1"]) == ("allowed", "blocked", None)
+    through = next(c for c in answer["anything_else"] if c["src"] == "auth1" and c["dst"] == "db1")["through"]
+    assert not through["empty"]
+    assert run("matrix", "--site", DEMO / "during", "--ends", "rows")[0] == 2
+    code, out, err = run("matrix", "--site", DEMO / "during", "--traffic", "tpc/1")
+    assert (code, out) == (2, "")
+    assert "did you mean 'tcp'" in err
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [("", 0), ("-A FORWARD -p gre -j ACCEPT\n", 1), ("-A FORWARD -m time --timestart 08:00 -j ACCEPT\n", 3)],
+)
+def test_matrix_and_nothing_else(tmp_path: Path, rule: str, code: int) -> None:
+    (tmp_path / "fw.rules").write_text(
+        "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n"
+        f"-A FORWARD -p tcp --dport 22 -j ACCEPT\n{rule}COMMIT\n"
+    )
+    (tmp_path / "netsim.yaml").write_text(
+        "devices: {fw: {rules: fw.rules, interfaces: {a: {address: 10.0.1.1/24, link: lan},"
+        " b: {address: 10.0.2.1/24, link: dmz}}}}\nzones: {inside: [lan], outside: [dmz]}\n"
+    )
+    ask = ("matrix", "--site", tmp_path, "--traffic", "tcp/22", "--nothing-else")
+    found, out, _ = run(*ask)
+    assert found == code
+    assert ("nothing else gets through on any pair" in out) == (code == 0)
+    assert json.loads(run(*ask, "--json")[1])["nothing_else"] == {0: "yes", 1: "no", 3: "unknown"}[code]
+    assert run(*ask[:-1])[0] == 0
+
+
 def test_output_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
     rules = tmp_path / "r.rules"
     rules.write_text('*filter\n:FORWARD DROP\n-A FORWARD -m string --string "é" --algo bm -j DROP\nCOMMIT\n')

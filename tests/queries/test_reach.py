@@ -289,6 +289,39 @@ def test_policy_routing_by_source_and_by_mark() -> None:
     assert (r.status, r.blockers[0].kind) == (Status.BLOCKED, "prohibit")
 
 
+def test_what_is_dropped_by_one_rule_or_the_other_is_blocked() -> None:
+    r = ask(accept("-A FORWARD -p tcp --dport 80 -m limit --limit 1/s -j DROP\n"))
+    assert r.status is Status.BLOCKED
+    assert [(b.kind, bool(b.packets)) for b in r.blockers] == [("rule", False), ("policy", False)]
+
+
+def test_each_host_answers_its_own_packets() -> None:
+    """One of two servers has a gateway that is nobody: only what is addressed to it has no answer."""
+    network = site(accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n"))
+    network["hosts"]["other"]["gateway"] = "10.0.2.99"
+    r = netsim.Network.build(**network).reach("client", "web")
+    assert r.status is Status.PARTIAL
+    assert r.allowed == r.asked & netsim.packets(dst="10.0.2.5")
+    assert r.blocked == r.asked & netsim.packets(dst="10.0.2.6")
+
+
+def test_zones_are_asked_about_by_name() -> None:
+    network = site(accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n"))
+    network["subnets"] = {"lan": {"prefix": "10.0.1.0/24", "link": "a"}}
+    derived = netsim.Network.build(**network)
+    assert list(derived.zones) == ["lan", "b"]
+    r = derived.reach("zone:lan", "b", "tcp/80")
+    assert (r.status, r.src) == (Status.ALLOWED, "zone:lan")
+    assert r.asked == derived.reach("lan", "10.0.2.0/24", "tcp/80").asked - netsim.packets(dst="10.0.2.1")
+    network["zones"] = {"inside": ["a", "b"]}
+    declared = netsim.Network.build(**network)
+    assert declared.reach("inside", "inside", "tcp/80").status is Status.ALLOWED
+    assert declared.reach("client", "inside", "tcp/80").status is Status.ALLOWED
+    for name, hint in (("insid", "did you mean 'inside'"), ("zone:insid", "did you mean 'inside'")):
+        with pytest.raises(QuestionError, match=hint):
+            declared.reach("client", name, "tcp/80")
+
+
 OPEN = accept("-A FORWARD -j ACCEPT\n")
 
 

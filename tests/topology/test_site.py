@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,10 @@ BAD = [
     ("devices: {fw: {rules: /etc/passwd}}\n", "1:23", "NS205", "leaves the site"),
     ("devices: {fw: {rules: missing.rules}}\n", "1:23", "NS206", "no file"),
     ("devices: {fw: {ip_forward: yes}}\n", "1:28", "NS201", "true or false"),
+    ("devices: {fw: {interfaces: {e: {link: lan}}}}\nzones: {z: [lam]}\n", "2:13", "NS207", "did you mean 'lan'"),
+    ("zones: {z: []}\n", "1:12", "NS208", "zone z has no links"),
+    ("zones: {z: {a: 1}}\n", "1:12", "NS201", "zone z is a list"),
+    ("devices: {fw: {interfaces: {e: {link: lan}}}}\nzones: {fw: lan}\n", "2:9", "NS203", "one of devices too"),
     ("version: 2\n", "1:10", "NS201", "version 1"),
     ("devices: {fw: {routes: [{via: 10.0.0.1}]}}\n", "1:25", "NS208", "'to'"),
 ]  # fmt: skip
@@ -193,6 +198,49 @@ def test_forwarding_is_a_partition_and_throw_goes_on(
         else:
             assert hits[0].action == ("forward" if wanted.type is RouteType.UNICAST else wanted.type.value)
             assert hits[0].hops == wanted.hops
+
+
+ZONED: dict[str, Any] = {
+    "devices": {
+        "fw": {
+            "interfaces": {
+                "a": {"address": ["10.0.1.1/24", "2001:db8:1::1/64"], "link": "lan-a"},
+                "b": {"address": "10.0.2.1/24", "link": "lan-b"},
+                "c": {"address": "10.0.3.1/30", "link": "core"},
+            }
+        },
+        "fw2": {"interfaces": {"c": {"address": "10.0.3.2/30", "link": "core"}}},
+    },
+    "subnets": {"office": {"prefix": "10.0.1.0/25", "link": "lan-a"}},
+}
+
+
+def test_links_with_room_for_end_systems_are_zones() -> None:
+    network = netsim.Network.build(**ZONED, internet={"links": ["core"]})
+    assert list(network.zones) == ["office", "lan-b", "internet"]
+    assert network.zones["office"].links == ("lan-a",)
+    addresses = dict(network.instances("zone:office")[0].addresses)
+    low = (10 << 24) + (1 << 8)
+    assert addresses[Family.IPV4] == ((low, low), (low + 2, low + 254))
+    assert (0x20010DB8 << 96) + (1 << 80) + 1 not in [a for r in addresses[Family.IPV6] for a in r]
+    assert network.names()[-3:] == ["zone:office", "lan-b", "internet"]
+
+
+def test_declared_zones_go_round() -> None:
+    network = netsim.Network.build(**ZONED, zones={"all": ["lan-a", "lan-b"], "none": "core"})
+    assert list(network.zones) == ["all", "none"]
+    assert [i.name for i in network.instances("all")] == ["all on lan-a", "all on lan-b"]
+    assert network.instances("none")[0].addresses == ()
+    again = netsim.from_graph(network.graph)
+    assert again == network
+    assert list(again.zones) == ["all", "none"]
+    assert again != netsim.Network.build(**ZONED)
+    import networkx
+
+    graph: Any = networkx.MultiDiGraph(zones={"all": ["lan-a"]})
+    for name, device in ZONED["devices"].items():
+        graph.add_node(name, kind="device", **device)
+    assert list(netsim.from_graph(graph).zones) == ["all"]
 
 
 # What routing refuses and how policy rules read: measured with `ip route get ... iif e0` on Linux 6.18

@@ -20,7 +20,7 @@ from netsim.queries.audit.structure import (
 from netsim.queries.verdict import Rules
 from netsim.rules.model import RuleSet
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 """Told how many steps are done, of how many."""
 
 

@@ -1,0 +1,1 @@
+"""What a user waits for, and a generator of networks to wait with."""
