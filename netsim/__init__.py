@@ -40,7 +40,6 @@ if TYPE_CHECKING:
         parse,
         reach,
     )
-    from netsim.queries.matrix import Matrix
     from netsim.queries.audit import Audit
     from netsim.queries.compare import Comparison
     from netsim.queries.matrix import Matrix
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ELSEWHERE = {
-    "Matrix": "netsim.queries.matrix",
     "Audit": "netsim.queries.audit",
     "Comparison": "netsim.queries.compare",
     "Matrix": "netsim.queries.matrix",

@@ -345,8 +345,8 @@ def _routed(before: Device, after: Device, scope: PacketSet) -> Iterator[Change]
                     continue
                 part = PacketSet(POOL.apply(AND, one.packets, two.packets)) & scope
                 if part:
-                    sides = (Judgement("routed", explain_route(f)) for f in (one, two))
-                    yield Change(Kind.CHANGED, "routing", part, *sides)
+                    was, now = (Judgement(f"sent {explain_route(f)}", "") for f in (one, two))
+                    yield Change(Kind.CHANGED, "routing", part, was, now)
 
 
 register("compare", compare_networks)
