@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         RuleSet,
         Source,
         Verdict,
+        audit,
+        compare,
         from_graph,
         load,
         matrix,
@@ -39,12 +41,18 @@ if TYPE_CHECKING:
         reach,
     )
     from netsim.queries.matrix import Matrix
+    from netsim.queries.audit import Audit
+    from netsim.queries.compare import Comparison
+    from netsim.queries.matrix import Matrix
     from netsim.queries.reach import Reachability, Status
     from netsim.topology.network import Network
 
 __version__ = "0.1.0"
 
 _ELSEWHERE = {
+    "Matrix": "netsim.queries.matrix",
+    "Audit": "netsim.queries.audit",
+    "Comparison": "netsim.queries.compare",
     "Matrix": "netsim.queries.matrix",
     "Network": "netsim.topology.network",
     "Reachability": "netsim.queries.reach",
@@ -54,6 +62,8 @@ _ELSEWHERE = {
 __all__ = [
     "EVERYTHING",
     "NOTHING",
+    "Audit",
+    "Comparison",
     "Decision",
     "Diagnostic",
     "Family",
@@ -72,6 +82,8 @@ __all__ = [
     "Source",
     "Status",
     "Verdict",
+    "audit",
+    "compare",
     "from_graph",
     "load",
     "matrix",

@@ -65,6 +65,55 @@ def matrix(network: Any, ends: Any = None, traffic: Any = None, **more: Any) -> 
     return ask(network, ends, traffic, **more)
 
 
+def compare(before: Any, after: Any, *, scope: PacketSet | str = EVERYTHING, **more: Any) -> Any:
+    """What differs between two networks, two devices or two rule sets: complete, with both lines.
+
+    A path stands for what it holds: a site's folder, or a file of rules. `scope` narrows the question to
+    some packets, as a set or in words (`"dst 10.0.20.10 tcp/5432"`). Raises `QuestionError` for two things that cannot
+    be compared, `InputError` for files that do not parse.
+    """
+    from netsim.queries.compare import compare_rules
+    from netsim.queries.networks import compare_devices, compare_networks
+    from netsim.queries.scope import parse_scope
+    from netsim.topology.model import Device
+    from netsim.topology.network import Network
+
+    within = parse_scope(scope) if isinstance(scope, str) else scope
+    one, two = _opened(before), _opened(after)
+    if isinstance(one, Network) and isinstance(two, Network):
+        return compare_networks(one, two, scope=within, **more)
+    if isinstance(one, Device) and isinstance(two, Device):
+        return compare_devices(one, two, scope=within)
+    if isinstance(one, Rules | RuleSet) and isinstance(two, Rules | RuleSet):
+        return compare_rules(one, two, scope=within)
+    raise QuestionError.of(
+        f"a {type(one).__name__} and a {type(two).__name__} cannot be compared", code="NS324",
+        hint="give two networks, two devices or two rule sets, or their paths",
+    )  # fmt: skip
+
+
+def audit(what: Any, **more: Any) -> Any:
+    """What is dead, redundant, too open or unknown in a network or a rule set (or at a path), with proofs."""
+    from netsim.queries.audit import audit_network, audit_rules
+    from netsim.topology.network import Network
+
+    found = _opened(what)
+    if isinstance(found, Network):
+        return audit_network(found, **more)
+    if isinstance(found, Rules | RuleSet):
+        return audit_rules(found, **more)
+    raise QuestionError.of(
+        f"a {type(found).__name__} cannot be audited", code="NS324", hint="give a network or a rule set"
+    )
+
+
+def _opened(what: Any) -> Any:
+    """What a path holds; anything else as it is."""
+    if isinstance(what, str | Path):
+        return load(what) if Path(what).is_dir() else parse(what)
+    return what
+
+
 def from_graph(graph: Any) -> Any:
     """The network of a networkx graph; see `netsim.topology.graph` for its attributes."""
     from netsim.topology.graph import from_graph as convert
@@ -89,6 +138,8 @@ __all__ = [
     "Rules",
     "Source",
     "Verdict",
+    "audit",
+    "compare",
     "from_graph",
     "load",
     "matrix",

@@ -21,7 +21,7 @@ is called changed.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
 
@@ -433,9 +433,17 @@ _ASIDE = frozenset(
 
 def _moved(before: tuple[Piece, ...], after: tuple[Piece, ...]) -> int:
     """Where both let a packet go on and it is not the same packet."""
-    old, new = _by_change(before), _by_change(after)
+    return moved(_by_change(before), _by_change(after), _ASIDE)
+
+
+def moved(
+    old: Mapping[Transformation, int], new: Mapping[Transformation, int], aside: Collection[int]
+) -> int:
+    """Where two sides let a packet go on and make different packets of it, the levels `aside` left out."""
     both = POOL.apply(AND, POOL.fold(OR, list(old.values())), POOL.fold(OR, list(new.values())))
-    return POOL.apply(AND, both, POOL.apply(OR, _unmatched(old, new), _unmatched(new, old)))
+    if not both:
+        return FALSE
+    return POOL.apply(AND, both, POOL.apply(OR, _unmatched(old, new, aside), _unmatched(new, old, aside)))
 
 
 def _by_change(pieces: tuple[Piece, ...]) -> dict[Transformation, int]:
@@ -445,7 +453,9 @@ def _by_change(pieces: tuple[Piece, ...]) -> dict[Transformation, int]:
     return found
 
 
-def _unmatched(ours: Mapping[Transformation, int], theirs: Mapping[Transformation, int]) -> int:
+def _unmatched(
+    ours: Mapping[Transformation, int], theirs: Mapping[Transformation, int], aside: Collection[int]
+) -> int:
     """Where one of our transformations makes a packet that none of theirs makes."""
     parts: list[int] = []
     for change, node in ours.items():
@@ -456,7 +466,7 @@ def _unmatched(ours: Mapping[Transformation, int], theirs: Mapping[Transformatio
             if other != change:
                 common = POOL.apply(AND, rest, there)
                 if common:
-                    same = POOL.apply(AND, common, agreement(POOL, change, other, _ASIDE))
+                    same = POOL.apply(AND, common, agreement(POOL, change, other, aside))
                     rest = POOL.apply(LESS, rest, same)
         parts.append(rest)
     return POOL.fold(OR, parts)

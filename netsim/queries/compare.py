@@ -54,7 +54,8 @@ class Change:
     """Packets that are treated differently in one way, at one place.
 
     `where` names the place: a hook (`fw1 forward`) or a pair of ends (`auth -> db tcp/5432`).
-    `witness` is one of the packets; `path` are the stations of a network that they pass, with one of its ways.
+    `witness` is one of the packets; `path` are the stations of a network that they pass, on one of their ways;
+    `device` is the one whose decision changed, where that is known.
     """
 
     kind: Kind
@@ -63,6 +64,7 @@ class Change:
     before: Judgement
     after: Judgement
     path: tuple[str, ...] = ()
+    device: str = ""
 
     @property
     def witness(self) -> Packet | None:

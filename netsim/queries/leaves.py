@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from netsim.queries.traffic import misdirected
 from netsim.space.diagram import AND, FALSE, LESS, OR
+from netsim.space.fields import Family
 from netsim.space.packets import POOL, VARIABLE_LEVELS
 
 if TYPE_CHECKING:
@@ -32,6 +34,18 @@ class Leaves:
     def of(cls, t: Traveller) -> Leaves:
         """A traveller at its end."""
         return cls(through=t.packets) if t.sure else cls(perhaps=t.packets)
+
+    @classmethod
+    def of_answer(cls, t: Traveller, family: Family) -> Leaves:
+        """An answer that came back: what its receiver waits for came through, anything else did not."""
+        wrong, surely = misdirected(t.change, family)
+        lost = POOL.apply(AND, t.packets, wrong)
+        if not lost:
+            return cls.of(t)
+        rest = POOL.apply(LESS, t.packets, lost)
+        if not t.sure or not surely:
+            return cls(through=rest, perhaps=lost) if t.sure else cls(perhaps=t.packets)
+        return cls(through=rest, stopped=lost)
 
     def add(self, other: Leaves) -> None:
         """Join what became of other packets, or of the same ones on other ways."""

@@ -124,6 +124,11 @@ class Cell(Displayed):
         return self._table.sets(self.src, self.dst, self._column)
 
     @property
+    def classes(self) -> tuple[Traffic, ...]:
+        """The classes of its column."""
+        return self._table.columns[self._column][1]
+
+    @property
     def asked(self) -> PacketSet:
         """The packets that were asked about."""
         return self._sets[0]
@@ -170,8 +175,8 @@ class Cell(Displayed):
 
     def reach(self) -> Reachability:
         """The whole answer, with the lines that block, paths and witnesses. Raises where nothing is asked."""
-        classes = self._table.columns[self._column][1]
-        found: Reachability = reach(self._table.network, self.src, self.dst, classes, **self._table.options)
+        table = self._table
+        found: Reachability = reach(table.network, self.src, self.dst, self.classes, **table.options)
         return found
 
     def row(self) -> dict[str, Any]:
@@ -209,6 +214,12 @@ class Matrix(Displayed):
 
     def __bool__(self) -> bool:
         raise TypeError("a Matrix is neither true nor false; look at .cells, or test .leaks and .doubts")
+
+    @property
+    def answers(self) -> Answers:
+        """What the cells are cut out of: the sets for all pairs together."""
+        every = (*self.cells, *self.beyond)
+        return every[0]._table.answers if every else Answers()
 
     @cached_property
     def _by_name(self) -> dict[tuple[str, str, str], Cell]:

@@ -19,10 +19,10 @@ import attrs
 from netsim.display import Displayed, Document
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits, QuestionError
 from netsim.queries.leaves import Leaves
-from netsim.queries.trace import Hop, Steps, Stop, Tracer
+from netsim.queries.trace import Admit, Hop, Steps, Stop, Tracer, Traveller
 from netsim.queries.traffic import EPHEMERAL, Traffic, TrafficLike, for_family, parse_traffic
-from netsim.rules.model import Rule
-from netsim.space.diagram import AND, FALSE, OR
+from netsim.rules.model import Chain, Rule
+from netsim.space.diagram import AND, FALSE, LESS, OR
 from netsim.space.fields import Family, Range
 from netsim.space.packet import Packet
 from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, address_set
@@ -48,7 +48,7 @@ class Blocker:
     """What stops part of what was asked.
 
     `kind`: rule, policy, no-route, blackhole, unreachable, prohibit, rp-filter, martian-source,
-    martian-destination, ip-forward, asymmetric-return, no-neighbour, no-gateway, no-link,
+    martian-destination, ip-forward, asymmetric-return, one-way-nat, no-neighbour, no-gateway, no-link,
     local-delivery, forwarding-loop, ttl-exceeded or translation. `packets` are stopped for certain, `possibly` perhaps.
     `direction` is opening or answer; `share` is the part of the sources that it touches.
     """
@@ -72,6 +72,26 @@ class Blocker:
         if self.rule is not None:
             return self.rule.source.line_place
         return f"{self.device}:{self.chain}" if self.chain else self.device
+
+
+@attrs.frozen(slots=True)
+class Admitter:
+    """What lets part of what was asked through a device's filter: a rule, or the policy of `chain` (`rule` None).
+
+    `packets` are let through here, perhaps or for certain; `direction` is opening or answer.
+    """
+
+    device: str
+    rule: Rule | None
+    chain: Chain
+    packets: PacketSet
+    trail: tuple[Rule, ...]
+    direction: str
+
+    @property
+    def place(self) -> str:
+        """`file:line` of the rule, or the device and its chain."""
+        return self.rule.source.line_place if self.rule is not None else f"{self.device}:{self.chain.name}"
 
 
 @attrs.frozen(slots=True)
@@ -126,6 +146,7 @@ class Reachability(Displayed):
     witnesses: Mapping[str, Packet]
     assumptions: tuple[Assumption, ...]
     because: tuple[Because, ...]
+    admitters: tuple[Admitter, ...] = ()
 
     def __bool__(self) -> bool:
         raise TypeError("a Reachability is neither true nor false; compare .status, or test .blocked")
@@ -178,6 +199,7 @@ def reach(
     any_instance: bool = False,
     source_ports: tuple[int, int] = EPHEMERAL,
     strict: bool = False,
+    admitters: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Reachability:
     """Whether `src` reaches `dst` with `traffic`: opening packet and answer.
@@ -185,7 +207,8 @@ def reach(
     `src` and `dst` are names of services, hosts, subnets and devices, `internet`, or prefixes. `traffic` may
     be left out where `dst` is a service with ports. A service is every instance to every instance;
     with `any_instance` one instance of `dst` is enough for each source. With `strict`, an answer that
-    rests on something the site does not say is unknown. Raises `QuestionError` for a
+    rests on something the site does not say is unknown. With `admitters`, the answer names
+    the rules that let packets through as well as those that do not. Raises `QuestionError` for a
     question that has no answer.
     """
     if isinstance(src, PacketSet) or isinstance(dst, PacketSet):
@@ -204,7 +227,9 @@ def reach(
     else:
         classes = parse_traffic(traffic, source_ports=source_ports)
     with POOL.lock, POOL.budget(limits.nodes):
-        return _Question(network, src, dst, sources, targets, classes, any_instance, strict, limits).answer()
+        question = _Question(network, src, dst, sources, targets, classes, any_instance, strict, limits)
+        question.admits = [] if admitters else None
+        return question.answer()
 
 
 def service_traffic(service: Service, source_ports: Range) -> tuple[Traffic, ...]:
@@ -238,6 +263,7 @@ class _Question:
         self.any_instance = any_instance
         self.strict = strict
         self.stops: list[Stop] = []
+        self.admits: list[Admit] | None = None
         self.paths: dict[tuple[Hop, ...], int] = {}
         self.undecided: list[tuple[Rule, int]] = []
         self.assumed: dict[str, None] = {}
@@ -274,6 +300,7 @@ class _Question:
             status_of(asked, allowed, blocked, split), asked, allowed, blocked, split, unknown,
             self._blockers(asked, shares), self._paths(), tuple(shares),
             {k: v for k, v in witnesses.items() if v is not None}, assumptions, self._because(unknown),
+            self._admitters(asked),
         )  # fmt: skip
 
     def _source(self, source: Instance) -> tuple[PacketSet, tuple[PacketSet, PacketSet, PacketSet]]:
@@ -338,7 +365,7 @@ class _Question:
         asked: PacketSet,
     ) -> Leaves:
         steps = Steps(self.limits.paths)
-        tracer = Tracer(self.network, traffic, family, targets, steps=steps)
+        tracer = Tracer(self.network, traffic, family, targets, steps=steps, admits=self.admits)
         tracer.start(source, asked.node, IDENTITY)
         leaves = self._leaves(tracer)
         for arrived in tracer.arrived:
@@ -347,20 +374,39 @@ class _Question:
                 self._path(arrived.path, arrived.packets)
                 continue
             answer = Tracer(
-                self.network, traffic, family, (source,), answering=arrived.crossings, steps=steps
-            )
+                self.network, traffic, family, (source,), answering=arrived.crossings, steps=steps,
+                admits=self.admits,
+            )  # fmt: skip
             header = traffic.answer(arrived.change, family)
             who = tracer.ends.answerers(arrived.device, arrived.link, arrived.packets, arrived.change)
             for target, part in who:
                 answer.start(target, part, header)
             back = self._leaves(answer)
             for returned in answer.arrived:
-                back.add(Leaves.of(returned))
+                leaf = Leaves.of_answer(returned, family)
+                back.add(leaf)
+                self._one_way(arrived, returned, leaf)
                 self._path((*arrived.path, *returned.path[1:]), returned.packets)
             if not arrived.sure:
                 back = back.doubted()
             leaves.add(back)
         return leaves
+
+    def _one_way(self, arrived: Traveller, returned: Traveller, leaf: Leaves) -> None:
+        """An answer whose ends are not those that the sender waits for: a translation that nobody undid."""
+        sure = leaf.stopped
+        maybe = POOL.apply(LESS, leaf.perhaps, sure) if returned.sure else FALSE
+        if not sure and not maybe:
+            return
+        back = {hop.name for hop in returned.path}
+        missed = [c.device for c in arrived.crossings if c.translated and c.device not in back]
+        names = " and ".join(missed) or "nobody undoes the translation"
+        text = f"the answer does not pass {names}, which translated the opening packet" if missed else names
+        device = missed[0] if missed else returned.path[-1].name
+        path = (*arrived.path, *returned.path[1:])
+        self.stops.append(
+            Stop("one-way-nat", device, None, text, "", "drop", sure, maybe, (), "answer", path)
+        )
 
     def _leaves(self, tracer: Tracer) -> Leaves:
         self.stops += tracer.stops
@@ -406,6 +452,19 @@ class _Question:
                     )
                 )
         return tuple(sorted(found, key=lambda b: (not b.packets, -b.share)))
+
+    def _admitters(self, asked: PacketSet) -> tuple[Admitter, ...]:
+        joined: dict[tuple[object, ...], tuple[Admit, int]] = {}
+        for a in self.admits or ():
+            key = (a.device, a.rule and a.rule.id, a.chain.name, a.direction)
+            node = joined[key][1] if key in joined else FALSE
+            joined[key] = a, POOL.apply(OR, node, a.packets)
+        found = []
+        for a, node in joined.values():
+            packets = PacketSet(POOL.quantify(node, VARIABLE_LEVELS, OR)) & asked
+            if packets:
+                found.append(Admitter(a.device, a.rule, a.chain, packets, a.trail, a.direction))
+        return tuple(found)
 
     def _paths(self) -> tuple[Path, ...]:
         found = []
@@ -486,4 +545,4 @@ def not_asked(network: Network, ends: Mapping[str, tuple[Instance, ...]]) -> lis
 
 register("reach", reach)
 
-__all__ = ["Because", "Blocker", "Path", "Reachability", "SourceShare", "Status", "reach"]
+__all__ = ["Admitter", "Because", "Blocker", "Path", "Reachability", "SourceShare", "Status", "reach"]

@@ -26,6 +26,7 @@ from netsim.queries.traffic import Traffic, for_family
 from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS, LEVEL_MAXIMA, Family, Range, merge_ranges
 from netsim.space.packets import POOL, PacketSet, field_node
+from netsim.space.transform import Transformation
 from netsim.topology.network import Instance, Network
 
 BATCH = 32
@@ -84,12 +85,16 @@ class Sheet:
 
 @attrs.define
 class Answers:
-    """The sheets, for each (source key, end, column) which sets occur, and why it is not exact."""
+    """The sheets, for each (source key, end, column) which sets occur, and why it is not exact.
+
+    `arrivals` are the packets that arrive, by family and by what is done to them on their way.
+    """
 
     sheets: list[Sheet] = attrs.Factory(list)
     occurs: dict[tuple[str, str, int], int] = attrs.Factory(dict)
     over_budget: str = ""
     assumed: dict[str, None] = attrs.Factory(dict)
+    arrivals: dict[Family, dict[Transformation, int]] = attrs.Factory(dict)
 
 
 Ranges = dict[Family, tuple[Range, ...]]
@@ -220,7 +225,9 @@ class _Task:
                 mine = [b for b in asked if b.raw is raw]
                 if mine:
                     ends = Ends(self.network, family, self._placed(family))
-                    found = sweep(self.network, family, sources, ends, mine, self.answers.assumed, self.paths)
+                    arrivals = self.answers.arrivals.setdefault(family, {})
+                    assumed = self.answers.assumed
+                    found = sweep(self.network, family, sources, ends, mine, assumed, self.paths, arrivals)
                     kept += [self._sheet(family, b, places, *r) for b, r in zip(mine, found, strict=True)]
         for sheet, bundle, node in kept:  # nothing is kept of a task that runs out of its budget
             self._keep(sheet, bundle, node)

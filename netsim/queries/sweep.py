@@ -168,11 +168,13 @@ def sweep(
     asked: Sequence[Bundle],
     assumed: dict[str, None],
     paths: int,
+    arrivals: dict[Transformation, int],
 ) -> list[tuple[int, int, int, int]]:
     """For each bundle: what was asked, and of it what is allowed, blocked and split.
 
     `sources` come with the packets asked of them, whatever the class. All bundles are raw, or none is.
-    What was taken for granted on the way is added to `assumed`. The whole takes at most `paths` steps. Raises `BudgetExceeded`.
+    What was taken for granted on the way is added to `assumed`, and to `arrivals` what arrived, by what was done to
+    it. The whole takes at most `paths` steps. Raises `BudgetExceeded`.
     """
     wanted = [b.opening for b in asked]
     every = POOL.fold(OR, wanted)
@@ -184,6 +186,8 @@ def sweep(
         if packets:
             starts += there.departures(source, packets, IDENTITY)
     there.follow(starts)
+    for t in there.arrived:
+        arrivals[t.change] = POOL.apply(OR, arrivals.get(t.change, FALSE), t.packets)
     back = Ends(network, family, [(s, address_node("src", s, family)) for s, _ in sources])
     stopped, perhaps = POOL.fold(OR, there.stopped), POOL.fold(OR, there.perhaps)
     sent = POOL.fold(OR, [node for _, node in sources])
@@ -234,7 +238,7 @@ def _answers(
         answer.follow(starts)
         came = Leaves(FALSE, POOL.fold(OR, answer.stopped), POOL.fold(OR, answer.perhaps))
         for returned in answer.arrived:
-            came.add(Leaves.of(returned))
+            came.add(Leaves.of_answer(returned, family))
         leaves.add(came if sure else came.doubted())
         assumed.update(answer.assumed)
 

@@ -23,7 +23,8 @@ from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.index.flow import Blocked, Decision, Flow, Piece, hopped
 from netsim.queries.ends import Ends
 from netsim.queries.traffic import Traffic
-from netsim.rules.model import ActionKind, Point, Rule, RuleSet, Tracking, Verdict
+from netsim.rules.journey import is_filter
+from netsim.rules.model import ActionKind, Chain, Point, Rule, RuleSet, Tracking, Verdict
 from netsim.space.addresses import show_address
 from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, Const, LevelMap, Parity, Shift
 from netsim.space.fields import (
@@ -77,6 +78,18 @@ class Stop:
 
 
 @attrs.frozen(slots=True)
+class Admit:
+    """What lets part of the packets through a device: see `reach.Admitter`, which is this with packet sets."""
+
+    device: str
+    rule: Rule | None
+    chain: Chain
+    packets: int
+    trail: tuple[Rule, ...]
+    direction: str
+
+
+@attrs.frozen(slots=True)
 class Crossing:
     """How an opening packet went through a device: its header before, and what the device keeps of it."""
 
@@ -86,6 +99,11 @@ class Crossing:
     ctmark: tuple[tuple[int, LevelMap], ...]
     status: int
     entry: bool
+
+    @property
+    def translated(self) -> bool:
+        """Whether the device has translated the packet, as far as that is certain."""
+        return bool(self.status & (CtStatus.SNAT | CtStatus.DNAT))
 
 
 @attrs.frozen(slots=True)
@@ -154,7 +172,7 @@ class Tracer:
     """Traces one class of traffic of one family. Collects what `arrived` and what did not on its way.
 
     `stopped` and `perhaps` are the parts that are stopped, for certain or not, and `stops` says by what.
-    `answering`: the opening packets' crossings, for an answer.
+    `answering`: the opening packets' crossings, for an answer. `admits`: where to note what lets packets through.
     """
 
     EXPLAINS = True
@@ -169,8 +187,10 @@ class Tracer:
         *,
         answering: tuple[Crossing, ...] | None = None,
         steps: Steps | None = None,
+        admits: list[Admit] | None = None,
     ) -> None:
         self.steps = steps or Steps(DEFAULT_LIMITS.paths)
+        self.admits = admits
         self.network = network
         self.traffic = traffic
         self.family = family
@@ -444,7 +464,10 @@ class Tracer:
             crossings = t.crossings
             if self.answering is None:
                 crossings = (*crossings, self._kept(device, t.change, p))
-            outside = p.change.without(_CONTEXT)
+            change = p.change
+            if crossing is not None:  # behind INPUT the source is as the device itself had sent to
+                change = _restore(change, crossing, "src", "dst")
+            outside = change.without(_CONTEXT)
             self.arrived.append(
                 attrs.evolve(
                     t, packets=p.packets, change=outside, sure=p.sure, path=path, crossings=crossings,
@@ -547,6 +570,8 @@ class Tracer:
                 (self.stopped if blocked.sure else self.perhaps).append(blocked.packets)
             if passage.blocked and self.EXPLAINS:
                 self._blame(device, flow, point, pieces, passage.blocked, path, crossing)
+            if self.admits is not None:
+                self._admitted_by(device, flow, point, pieces)
             if self.EXPLAINS and _has_doubts(index.rules):
                 for decision in flow.decisions(point, pieces):
                     for rule in (*decision.trail, decision.rule):
@@ -554,6 +579,14 @@ class Tracer:
                             self.undecided.append((rule, POOL.apply(OR, decision.sure, decision.maybe)))
             pieces = passage.out
         return pieces
+
+    def _admitted_by(self, device: Device, flow: Flow, point: Point, pieces: Sequence[Piece]) -> None:
+        """The rules and policies of the point's filter that accept part of the pieces."""
+        assert self.admits is not None
+        for d in flow.decisions(point, pieces):
+            if d.verdict is Verdict.ACCEPT and is_filter(d.base, point):
+                node = POOL.apply(OR, d.sure, d.maybe)
+                self.admits.append(Admit(device.name, d.rule, d.chain, node, d.trail, self.direction))
 
     def _blame(
         self,
@@ -663,4 +696,4 @@ def _restored(change: Transformation, before: Transformation, to: str, source: s
     return Transformation.of(maps)
 
 
-__all__ = ["Crossing", "Hop", "Steps", "Stop", "Tracer", "Traveller"]
+__all__ = ["Admit", "Crossing", "Hop", "Steps", "Stop", "Tracer", "Traveller"]

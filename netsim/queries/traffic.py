@@ -11,9 +11,10 @@ from collections.abc import Iterable
 import attrs
 
 from netsim.errors import QuestionError, near_misses
-from netsim.space.diagram import Const, LevelMap, Shift
+from netsim.space.diagram import FALSE, Choice, Const, LevelMap, Shift
 from netsim.space.fields import (
     FIELDS,
+    LEVEL_MAXIMA,
     PORT_PROTOCOLS,
     Family,
     Range,
@@ -21,8 +22,8 @@ from netsim.space.fields import (
     TcpFlag,
 )
 from netsim.space.packet import PROTOCOL_NAMES, PROTOCOL_NUMBERS, protocol_number
-from netsim.space.packets import NOTHING, PacketSet, number_ranges, packets
-from netsim.space.transform import Transformation, bits
+from netsim.space.packets import NOTHING, POOL, PacketSet, number_ranges, packets
+from netsim.space.transform import Transformation, agreement, bits
 
 EPHEMERAL: Range = (1024, 65535)
 """The source ports of a client that the traffic does not name; an assumption of the answer."""
@@ -113,12 +114,30 @@ def _answering(protocol: int) -> Transformation:
     return Transformation.of({level: by})
 
 
+def misdirected(change: Transformation, family: Family) -> tuple[int, bool]:
+    """The packets whose answer, which is `change` of them, is not what their sender waits for; and whether surely.
+
+    The sender waits for an answer from where it has sent to; another one comes back if a translation was made
+    that nobody undid (one-way NAT). Where a translation left an end open, that cannot be said for sure.
+    """
+    suffix = "4" if family is Family.IPV4 else "6"
+    wanted: dict[int, LevelMap] = {}
+    for a, b in (("src" + suffix, "dst" + suffix), ("sport", "dport")):
+        for to, source in ((a, b), (b, a)):
+            for level, origin in zip(FIELDS[to].levels, FIELDS[source].levels, strict=True):
+                wanted[level] = Shift(origin, ((0, LEVEL_MAXIMA[origin], 0),))
+    maps = {level: change.level_map(level) for level in wanted}
+    if all(maps[level] == by for level, by in wanted.items()):
+        return FALSE, True
+    others = [level for level in range(len(LEVEL_MAXIMA)) if level not in wanted]
+    right = agreement(POOL, change, Transformation.of(wanted), others)
+    return POOL.negate(right), not any(isinstance(by, Choice) for by in maps.values())
+
+
 def _copy(header: Transformation, level: int) -> LevelMap:
     found = header.level_map(level)
     if found is not None:
         return found
-    from netsim.space.fields import LEVEL_MAXIMA
-
     return Shift(level, ((0, LEVEL_MAXIMA[level], 0),))
 
 
@@ -267,4 +286,13 @@ def beyond(listed: Iterable[Traffic]) -> tuple[Traffic, ...]:
     return tuple(found)
 
 
-__all__ = ["EPHEMERAL", "Traffic", "TrafficLike", "beyond", "for_family", "joint_answer", "parse_traffic"]
+__all__ = [
+    "EPHEMERAL",
+    "Traffic",
+    "TrafficLike",
+    "beyond",
+    "for_family",
+    "joint_answer",
+    "misdirected",
+    "parse_traffic",
+]

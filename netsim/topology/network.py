@@ -387,6 +387,10 @@ class Network(Displayed):
         """Every pair of ends by traffic class; see `netsim.queries.matrix.matrix`."""
         return _query("matrix")(self, ends, traffic, **more)
 
+    def audit(self, **more: Any) -> Any:
+        """What is wrong in this network; see `netsim.queries.audit.audit_network`."""
+        return _query("audit")(self, **more)
+
     def edit(self) -> Any:
         """A change of this network: chain its methods; `.network` is the result. See `topology.edit`."""
         from netsim.topology.edit import Edit

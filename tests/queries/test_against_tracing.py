@@ -267,7 +267,11 @@ def outcome(network: netsim.Network, source: str, target: str, header: Header) -
         host = opening.host_at(link, arrived["dst"])
         assert host is not None
         answer.send(host, swapped)
-        results += [end[0] == "arrived" for end in answer.ends]
+        for why, came, *_ in answer.ends:
+            # The client waits for an answer from where it has sent to.
+            ends = (came["src"], came["sport"], came["dst"], came["dport"])
+            asked = (header["dst"], header["dport"], header["src"], header["sport"])
+            results.append(why == "arrived" and ends == asked)
     return "allowed" if all(results) else "split" if any(results) else "blocked"
 
 

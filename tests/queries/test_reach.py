@@ -6,11 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import netsim
 from netsim.errors import InputError, Limits, QuestionError
-from netsim.queries.reach import Status
+from netsim.queries.reach import Status, reach
+from netsim.space.fields import Family
 from netsim.topology.graph import from_graph
 
 DEMO = Path(netsim.__file__).parent / "demo_site"
@@ -530,3 +532,41 @@ def test_a_part_of_a_subnet_that_is_cut_off_is_counted() -> None:
     r = network.reach("office", "server", "tcp/80")
     assert (r.cut_off, r.share_cut_off) == ((), Fraction(64, 127))
     assert "cut off: 50.39% of the source addresses" in str(r)
+
+
+def test_an_answer_that_nobody_translates_back_is_one_way_nat() -> None:
+    """The client asks the firewall's address; the server answers by another router, with its own."""
+    nat = "*nat\n:PREROUTING ACCEPT\n-A PREROUTING -d 10.0.1.100 -p tcp -j DNAT --to-destination 10.0.2.10\nCOMMIT\n"
+    network = netsim.Network.build(
+        devices={
+            "fw": {
+                "rules": nat, "ip_forward": True,
+                "interfaces": {"eth0": {"address": ["10.0.1.1/24", "10.0.1.100/24"], "link": "a"},
+                               "eth1": {"address": "10.0.2.1/24", "link": "b"}},
+            },
+            "other": {
+                "ip_forward": True,
+                "interfaces": {"eth0": {"address": "10.0.1.2/24", "link": "a"},
+                               "eth1": {"address": "10.0.2.2/24", "link": "b"}},
+            },
+        },
+        hosts={"client": {"address": "10.0.1.10", "link": "a", "gateway": "10.0.1.1"},
+               "server": {"address": "10.0.2.10", "link": "b", "gateway": "10.0.2.2"}},
+    )  # fmt: skip
+    answer = network.reach("client", "10.0.1.100", "tcp/80")
+    assert answer.status is Status.BLOCKED
+    (blocker,) = answer.blockers
+    assert (blocker.kind, blocker.device, blocker.direction) == ("one-way-nat", "fw", "answer")
+    assert "does not pass fw" in blocker.text
+    back = attrs.evolve(network.hosts["server"], gateway=((Family.IPV4, (10 << 24) + (2 << 8) + 1),))
+    repaired = attrs.evolve(network, hosts={**network.hosts, "server": back})
+    assert repaired.reach("client", "10.0.1.100", "tcp/80").status is Status.ALLOWED
+
+
+def test_an_answer_names_what_let_it_through() -> None:
+    network = netsim.load(Path(netsim.__file__).parent / "demo_site" / "before")
+    answer = reach(network, "auth", "db", "tcp/5432", admitters=True)
+    places = {(a.device, a.direction, a.place.rpartition(":")[2]) for a in answer.admitters}
+    assert ("fw1", "opening", "20") in places
+    assert ("fw2", "answer", "9") in places
+    assert not reach(network, "auth", "db", "tcp/5432").admitters

@@ -119,6 +119,8 @@ def _judged(rule: Rule, box: Box, hook: Point, family: Family) -> tuple[int, Fin
         score = 55 * src + 45 * service
     else:
         score = 40 * src + 30 * dst + 30 * service
+    if "protocol" in box and not any(_carries(box, p) for p in range(256) if p not in (1, 58)):
+        score *= 0.5  # what ICMP opens is not a service
     score = round(score * (1 if anywhere else 0.8))
     explained = f"score {score} of 100: sources {src:.0%} free"
     if hook is not Point.INPUT:
