@@ -203,6 +203,13 @@ def test_many_batches_and_a_sample_of_many_zones() -> None:
         agrees(cell)
 
 
+@pytest.mark.parametrize("what", ["link:z003", "spine0", "hub01:up0", "link:wan"])
+def test_networks_with_something_down(what: str) -> None:
+    network = Network.build(**generate(6, per_hub=2, seed=3)).edit().down(what).network
+    for ends in ("zones", "services"):
+        all_agree(network.matrix(ends, ["tcp/443", "icmp"]))
+
+
 def test_equal_cost_ways_and_asymmetric_returns() -> None:
     rules = accept("-A FORWARD -p tcp --dport 80 -j ACCEPT\n-A FORWARD -p udp -j ACCEPT\n")
     for more in (
