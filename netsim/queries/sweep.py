@@ -105,21 +105,23 @@ class Sweep(Tracer):
                 self.steps.take()
                 waiting += self._deliver(traveller)
 
-    def _cross(self, device: Device, interface: Interface, t: Traveller) -> list[Traveller]:
+    def _cross_as(
+        self, device: Device, interface: Interface, t: Traveller, crossing: Crossing | None
+    ) -> list[Traveller]:
         found: list[Traveller] = []
-        for part in self._apart(device, t):
-            found += super()._cross(device, interface, part)
+        for part in self._apart(device, t, crossing):
+            found += super()._cross_as(device, interface, part, crossing)
         return found
 
-    def _local_out(self, device: Device, t: Traveller) -> list[Traveller]:
+    def _local_out_as(self, device: Device, t: Traveller, crossing: Crossing | None) -> list[Traveller]:
         found: list[Traveller] = []
-        for part in self._apart(device, t):
-            found += super()._local_out(device, part)
+        for part in self._apart(device, t, crossing):
+            found += super()._local_out_as(device, part, crossing)
         return found
 
-    def _apart(self, device: Device, t: Traveller) -> Iterable[Traveller]:
+    def _apart(self, device: Device, t: Traveller, crossing: Crossing | None) -> Iterable[Traveller]:
         """A traveller by protocol, where a device treats the protocols' answers differently."""
-        known = self.answering is None or self._entry(device) is not None
+        known = self.answering is None or crossing is not None
         if known or len(self.kinds) == 1 or self._tracking(device) is Tracking.UNTRACKED:
             yield t
             return

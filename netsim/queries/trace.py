@@ -40,7 +40,7 @@ from netsim.space.fields import (
     interface_value,
 )
 from netsim.space.packets import POOL, condition_node
-from netsim.space.transform import Transformation, constant
+from netsim.space.transform import Transformation, agreement, constant
 from netsim.topology.forwarding import Forward, explain_route
 from netsim.topology.model import Device, Interface, NextHop
 from netsim.topology.network import Instance, Network
@@ -91,11 +91,12 @@ class Admit:
 
 @attrs.frozen(slots=True)
 class Crossing:
-    """How an opening packet went through a device: its header before, and what the device keeps of it."""
+    """How an opening packet went through a device: its header before, its ends after, and what the device keeps."""
 
     device: str
     group: str
     before: Transformation
+    after: Transformation
     ctmark: tuple[tuple[int, LevelMap], ...]
     status: int
     entry: bool
@@ -125,6 +126,9 @@ class Traveller:
     device: str = ""
 
 
+_ENDS = frozenset(
+    level for name in ("src4", "src6", "dst4", "dst6", "sport", "dport") for level in FIELDS[name].levels
+)
 _CONTEXT = frozenset(
     level
     for name in ("iif", "oif", "state", "direction", "mark", "ctmark", "ct_status", "mac")
@@ -305,8 +309,16 @@ class Tracer:
             if not t.packets:
                 return []
         t = attrs.evolve(t, seen=(*t.seen, (device.name, interface.name, t.packets)))
+        found: list[Traveller] = []
+        for crossing, part in self._known(device, t):
+            found += self._cross_as(device, interface, part, crossing)
+        return found
+
+    def _cross_as(
+        self, device: Device, interface: Interface, t: Traveller, crossing: Crossing | None
+    ) -> list[Traveller]:
+        """A traveller, known to the device as the answer to what crossed it, or not at all."""
         path = (*t.path, Hop(device.name, interface.name))
-        crossing = self._entry(device)
         change = self._context(t.change, crossing, interface.name, device)
         if self.answering is not None or len(t.path) > 1:  # another sender's frame
             change = change.then(_ANY_MAC)
@@ -421,7 +433,8 @@ class Tracer:
             if bit in (CtStatus.SNAT, CtStatus.DNAT) and isinstance(by, Parity) and by.constant:
                 status |= bit
         untracked = piece.change.level_map(FIELDS["state"].level) == Const(int(State.UNTRACKED))
-        return Crossing(device.name, device.state_group, before, ctmark, status, not untracked)
+        after = Transformation(tuple((k, m) for k, m in piece.change.maps if k in _ENDS))
+        return Crossing(device.name, device.state_group, before, after, ctmark, status, not untracked)
 
     def _admitted(
         self, device: Device, interface: Interface, pieces: Iterable[Piece], path: tuple[Hop, ...]
@@ -477,7 +490,12 @@ class Tracer:
 
     def _local_out(self, device: Device, t: Traveller) -> list[Traveller]:
         """A packet that the device itself sends: routing, OUTPUT, POSTROUTING."""
-        crossing = self._entry(device)
+        found: list[Traveller] = []
+        for crossing, part in self._known(device, t):
+            found += self._local_out_as(device, part, crossing)
+        return found
+
+    def _local_out_as(self, device: Device, t: Traveller, crossing: Crossing | None) -> list[Traveller]:
         change = self._context(t.change, crossing, "", device).then(constant("mac", NO_MAC))
         found: list[Traveller] = []
         for hop, sent, path in self._routed_out(device, Piece(t.packets, change, t.sure), t):
@@ -517,16 +535,24 @@ class Tracer:
             return device.tracking
         return device.rulesets[0].tracking if device.rulesets else Tracking.FILTERED
 
-    def _entry(self, device: Device) -> Crossing | None:
-        """The crossing that makes an answer established on a device."""
-        if self.answering is None or self._tracking(device) is Tracking.UNTRACKED:
-            return None
-        for crossing in self.answering:
-            if crossing.entry and (
-                crossing.device == device.name or (crossing.group and crossing.group == device.state_group)
-            ):
-                return crossing
-        return None
+    def _known(self, device: Device, t: Traveller) -> Iterator[tuple[Crossing | None, Traveller]]:
+        """The parts of a traveller that a device knows as answers, each with what it answers; and the rest.
+
+        An answer is established where an opening packet left with its ends exchanged (RFC 6146 and Linux look the
+        connection up by addresses and ports, as they are on that device).
+        """
+        rest = t.packets
+        if self.answering is not None and self._tracking(device) is not Tracking.UNTRACKED:
+            for crossing in self.answering:
+                group = crossing.group and crossing.group == device.state_group
+                if not rest or not crossing.entry or not (crossing.device == device.name or group):
+                    continue
+                part = POOL.apply(AND, rest, _answers(t.change, crossing.after, self.family))
+                if part:
+                    rest = POOL.apply(LESS, rest, part)
+                    yield crossing, t if part == t.packets else attrs.evolve(t, packets=part)
+        if rest:
+            yield None, t if rest == t.packets else attrs.evolve(t, packets=rest)
 
     def _unknown_session(self, device: Device) -> bool:
         return self._tracking(device) is Tracking.PASSED and self.traffic.protocol == 6
@@ -647,6 +673,21 @@ class Tracer:
             return
         parts = (packets, FALSE) if sure else (FALSE, packets)
         self.stops.append(Stop(kind, device, None, text, "", "drop", *parts, (), self.direction, path))
+
+
+@lru_cache(maxsize=4096)
+def _answers(change: Transformation, after: Transformation, family: Family) -> int:
+    """The packets whose answer, which is `change` of them, has the ends exchanged with which they left (`after`)."""
+    wanted: dict[int, LevelMap] = {}
+    for a, b in ((ADDRESS_FIELDS["src", family], ADDRESS_FIELDS["dst", family]), ("sport", "dport")):
+        for to, source in ((a, b), (b, a)):
+            for level, origin in zip(FIELDS[to].levels, FIELDS[source].levels, strict=True):
+                by = after.level_map(origin)
+                wanted[level] = by if by is not None else Shift(origin, ((0, LEVEL_MAXIMA[origin], 0),))
+    if all(change.level_map(level) == by for level, by in wanted.items()):
+        return TRUE
+    others = [level for level in range(len(LEVEL_MAXIMA)) if level not in wanted]
+    return agreement(POOL, change, Transformation.of(wanted), others)
 
 
 @lru_cache(maxsize=256)
