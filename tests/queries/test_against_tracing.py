@@ -29,6 +29,7 @@ class Seen:
     device: str
     group: str
     before: tuple[tuple[str, Any], ...]
+    after: tuple[Any, ...]
 
 
 class Trace:
@@ -140,7 +141,10 @@ class Trace:
             header["state"] = State.UNTRACKED
         elif self.seen is not None:
             for each in self.seen:
-                if each.device == device.name or (each.group and each.group == device.state_group):
+                # An entry is looked up by the ends, as they are here.
+                ends = (header["dst"], header["dport"], header["src"], header["sport"])
+                same = each.device == device.name or (each.group and each.group == device.state_group)
+                if same and each.after == ends:
                     known = dict(each.before)
                     header |= {"state": State.ESTABLISHED, "direction": Direction.REPLY}
                     break
@@ -202,7 +206,8 @@ class Trace:
         kept = {k: out[k] for k in ("src", "dst", "sport", "dport", "ttl", "tcp_flags")}
         more = seen
         if self.seen is None and (device.tracking or Tracking.FILTERED) is not Tracking.UNTRACKED:
-            more = (*seen, Seen(device.name, device.state_group, before))
+            ends = (out["src"], out["sport"], out["dst"], out["dport"])
+            more = (*seen, Seen(device.name, device.state_group, before, ends))
         via = hop.via[1] if hop.via else None
         self.deliver(interface.link, kept["dst"], via, kept, way, more)
 
