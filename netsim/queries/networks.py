@@ -25,7 +25,7 @@ from netsim.index import Index
 from netsim.index.differ import Kind, moved
 from netsim.queries.compare import Change, Comparison, Judgement, compare_indexes
 from netsim.queries.matrix import Cell, Matrix, matrix
-from netsim.queries.reach import Admitter, Blocker, Reachability, reach
+from netsim.queries.reach import Admitter, Blocker, Reachability, ends_of, reach
 from netsim.queries.sheets import Sheet
 from netsim.rules.bind import own_addresses
 from netsim.rules.model import Rule, RuleSet
@@ -57,8 +57,9 @@ def compare_networks(
     Raises `QuestionError` if they have no service and no zone in common.
     """
     names = _title(before, "before"), _title(after, "after")
-    kept = {**before.variables}
-    after = attrs.evolve(after, inherited={**after.inherited, **kept})
+    kept = dict(before.variables)
+    if after.inherited != kept:
+        after = attrs.evolve(after, inherited={**after.inherited, **kept})
     services = [s for s in before.services if s in after.services]
     zones = [z for z in map(before.zone_label, before.zones) if z in set(map(after.zone_label, after.zones))]
     if not services and not zones:
@@ -141,16 +142,29 @@ class _Work:
 
     def _differing(self, names: list[str], classes: list[str]) -> Iterator[tuple[Cell, Cell, PacketSet]]:
         """The pairs of cells that may differ, with the packets that may arrive otherwise than before."""
-        old, new = (matrix(n, names, classes, progress=self.progress) for n in self.networks)
+        old, new = (_matrix(n, tuple(names), tuple(classes), self.progress) for n in self.networks)
         with POOL.lock:
             elsewhere = PacketSet(POOL.fold(OR, [_elsewhere(old, new, family) for family in Family]))
             differ = _sheets(old.answers.sheets, new.answers.sheets)
         where = None if differ is None else (differ | elsewhere) & self.scope
         if where is not None and not where:
             return
+        near = None if where is None else self._near(names, where)
         for cell, other in zip((*old.cells, *old.beyond), (*new.cells, *new.beyond), strict=True):
-            if where is None or where & (cell.asked | other.asked):
+            if near is None or (cell.src, cell.dst) in near:
                 yield cell, other, elsewhere
+
+    def _near(self, names: list[str], where: PacketSet) -> set[tuple[str, str]]:
+        """The pairs of ends between which some packets of a set may go."""
+        sides: dict[str, dict[str, PacketSet]] = {"src": {}, "dst": {}}
+        for name in names:
+            instances = [i for net in self.networks for i in net.instances(name)]
+            for side, found in sides.items():
+                ends = [ends_of(side, tuple(instances), family) for family in Family]
+                found[name] = (ends[0] | ends[1]) & where
+        starts = [name for name, found in sides["src"].items() if found]
+        stops = [name for name, found in sides["dst"].items() if found]
+        return {(a, b) for a in starts for b in stops if sides["src"][a] & sides["dst"][b]}
 
     def _changes(self, cell: Cell, other: Cell, elsewhere: PacketSet) -> Iterator[Change]:
         """What differs in one cell."""
@@ -159,15 +173,20 @@ class _Work:
         gained = (other.allowed - cell.allowed) | (some_other - some - cell.allowed)
         both = (cell.split & other.unknown) | (cell.unknown & other.split)
         arriving = elsewhere & cell.allowed & other.allowed
+        found = [
+            (kind, part & self.scope)
+            for kind, part in ((Kind.LOST, lost), (Kind.GAINED, gained), (Kind.CHANGED, both))
+        ]
+        arriving &= self.scope
+        if not arriving and not any(part for _, part in found):
+            return
         where = f"{cell.src} -> {cell.dst} {cell.traffic}"
         answers = [self._asked(net, c) for net, c in zip(self.networks, (cell, other), strict=True)]
-        for kind, found in ((Kind.LOST, lost), (Kind.GAINED, gained), (Kind.CHANGED, both)):
-            part = found & self.scope
+        for kind, part in found:
             if part:
                 yield from _regions(kind, where, part, *answers)
-        part = arriving & self.scope
-        if part:
-            yield _translated(where, part, *answers)
+        if arriving:
+            yield _translated(where, arriving, *answers)
 
     @staticmethod
     def _asked(network: Network, cell: Cell) -> Reachability | None:
@@ -176,6 +195,23 @@ class _Work:
             return None
         found: Reachability = reach(network, cell.src, cell.dst, cell.classes, admitters=True)
         return found
+
+
+_MATRICES: dict[tuple[int, tuple[str, ...], tuple[str, ...]], tuple[Network, Matrix]] = {}
+_KEPT = 16
+
+
+def _matrix(
+    network: Network, names: tuple[str, ...], classes: tuple[str, ...], progress: Progress | None
+) -> Matrix:
+    """A matrix, kept: what-if compares one network with many others."""
+    key = (id(network), names, classes)
+    found = _MATRICES.get(key)
+    if found is None or found[0] is not network:
+        if len(_MATRICES) >= _KEPT:
+            _MATRICES.pop(next(iter(_MATRICES)))
+        found = _MATRICES[key] = (network, matrix(network, names, classes, progress=progress))
+    return found[1]
 
 
 def _sheets(old: Iterable[Sheet], new: Iterable[Sheet]) -> PacketSet | None:
