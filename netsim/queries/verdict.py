@@ -14,6 +14,7 @@ import attrs
 from netsim.display import Displayed, Document, Excerpt, Heading, Items, Pairs, Paragraph, Span, Tone
 from netsim.errors import DEFAULT_LIMITS, Diagnostic, InputError, Limits, near_misses
 from netsim.index import Index
+from netsim.parsers.edit import RuleSetEdit
 from netsim.rules.bind import Interfaces, NamedSet, bind, own_addresses
 from netsim.rules.evaluate import Reason, Ruling, Step
 from netsim.rules.journey import HOOKS
@@ -237,6 +238,7 @@ class Rules(Displayed):
         self.sets: tuple[str, ...] | None = None if sets is None else tuple(sets)
         self.index = Index(ruleset, addresses=own_addresses(addresses), limits=limits)
         self._addresses = addresses
+        self._named_sets = sets
 
     def bind(
         self, *, addresses: Interfaces | None = None, sets: Mapping[str, NamedSet] | None = None
@@ -245,6 +247,21 @@ class Rules(Displayed):
         return Rules(
             self.ruleset, addresses=addresses or self._addresses, sets=sets, limits=self.index.limits
         )
+
+    def edit(self) -> RulesEdit:
+        """A change of these rules: chain its methods; `.rules` is the result."""
+        return RulesEdit(self, RuleSetEdit(self.ruleset, bind=self._bound))
+
+    def _bound(self, ruleset: RuleSet, scratch: RuleSet) -> RuleSet:
+        del ruleset
+        if self._addresses is None and self._named_sets is None:
+            return scratch
+        return bind(scratch, addresses=self._addresses, sets=self._named_sets)
+
+    def changed(self, ruleset: RuleSet) -> Rules:
+        """Another rule set in the context of these: the same addresses and sets."""
+        context = {"addresses": self._addresses, "sets": self._named_sets}
+        return Rules(ruleset, limits=self.index.limits, **context)  # type: ignore[arg-type]
 
     def decide(self, packet: Packet, *, hook: str | Point = "forward") -> Decision:
         """The decision on one packet, which routing would send to `hook` as it arrives."""
@@ -296,6 +313,54 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+@attrs.frozen(slots=True)
+class RulesEdit:
+    """A change of rules in the making. `rules` are the rules after it, `steps` says what was done.
+
+    A rule is named by its id (`filter/FORWARD/3`), by `file:line` or by its own text. Every method raises
+    `QuestionError` for what does not exist, `InputError` for a text that does not parse; the rules stay untouched.
+    """
+
+    before: Rules
+    made: RuleSetEdit
+
+    @property
+    def rules(self) -> Rules:
+        """The rules after the change."""
+        return self.before.changed(self.made.ruleset)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What was done, a sentence a step."""
+        return self.made.steps
+
+    def insert(
+        self, chain: str, rule: str | Rule, *, before: int | str | Rule | None = None,
+        after: int | str | Rule | None = None,
+    ) -> RulesEdit:  # fmt: skip
+        """A rule, in the dialect's own text, into `table/chain`; at the end if nothing else is said."""
+        return attrs.evolve(self, made=self.made.insert(chain, rule, before=before, after=after))
+
+    def delete(self, rule: str | Rule) -> RulesEdit:
+        """Without a rule."""
+        return attrs.evolve(self, made=self.made.delete(rule))
+
+    def replace(self, rule: str | Rule, by: str | Rule) -> RulesEdit:
+        """Another rule in the place of one."""
+        return attrs.evolve(self, made=self.made.replace(rule, by))
+
+    def move(
+        self, rule: str | Rule, *, before: int | str | Rule | None = None,
+        after: int | str | Rule | None = None, chain: str | None = None,
+    ) -> RulesEdit:  # fmt: skip
+        """A rule before or after another one of its chain, or of `chain` of the same table."""
+        return attrs.evolve(self, made=self.made.move(rule, before=before, after=after, chain=chain))
+
+    def policy(self, chain: str, policy: str) -> RulesEdit:
+        """Another policy of a base chain: ACCEPT or DROP."""
+        return attrs.evolve(self, made=self.made.policy(chain, policy))
+
+
 def read_packets(
     text: str, file: str, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[tuple[Source, dict[str, Any]]]:
@@ -321,4 +386,4 @@ def read_packets(
         yield source, row
 
 
-__all__ = ["KEYS", "Decision", "Rules", "packet_of", "read_packets"]
+__all__ = ["KEYS", "Decision", "Rules", "RulesEdit", "packet_of", "read_packets"]
