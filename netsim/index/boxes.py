@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import attrs
 
@@ -81,12 +81,21 @@ def _restrict(
     box[dimension] = ranges if old is None else intersect(old, ranges)
 
 
-def _needed(box: dict[Dimension, tuple[Range, ...]], field: str) -> None:
+@cache
+def _needs(field: str) -> tuple[tuple[Dimension, tuple[Range, ...]], ...]:
+    """What a field needs to exist, as dimensions."""
+    box: dict[Dimension, tuple[Range, ...]] = {}
     for other, values in FIELDS[field].needs:
         if FIELDS[other].kind is Kind.BITS:
             _bits(box, other, (1 << FIELDS[other].width) - 1, values[0])
         else:
             _restrict(box, other, merge_ranges([(v, v) for v in values]))
+    return tuple(box.items())
+
+
+def _needed(box: dict[Dimension, tuple[Range, ...]], field: str) -> None:
+    for dimension, ranges in _needs(field):
+        _restrict(box, dimension, ranges)
 
 
 def _bits(box: dict[Dimension, tuple[Range, ...]], field: str, care: int, value: int) -> None:
@@ -124,7 +133,7 @@ def box_of(conditions: Iterable[Condition], *, certain: bool = True) -> Box | No
                 continue
             case _:
                 return None
-    return {d: ranges for d, ranges in box.items() if ranges != ((0, top(d)),)}
+    return {d: r for d, r in box.items() if len(r) != 1 or r[0] != (0, top(d))}
 
 
 def is_empty(box: Box) -> bool:

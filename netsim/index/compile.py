@@ -68,14 +68,37 @@ def entry_node() -> int:
     return field_node(FIELDS["state"], merge_ranges([(int(s), int(s)) for s in HAS_ENTRY]))
 
 
+_TEXTS: dict[int, tuple[RuleSet, tuple[str, ...], frozenset[str]]] = {}
+_KEPT_TEXTS = 256
+
+
+def _texts(rules: RuleSet) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The texts of pure and deferred conditions, and those of the deferred ones; kept for each rule set."""
+    known = _TEXTS.get(id(rules))
+    if known is not None and known[0] is rules:
+        return known[1], known[2]
+    texts: dict[str, None] = {}
+    deferred: set[str] = set()
+    for rule in rules.rules():
+        for condition in rule.conditions:
+            if type(condition) is In or type(condition) is Bits:
+                continue
+            for inner in flat((condition,)):
+                if isinstance(inner, Deferred):
+                    deferred.add(inner.text)
+                    texts.setdefault(inner.text)
+                elif isinstance(inner, Unmodelled) and inner.pure:
+                    texts.setdefault(inner.text)
+    if len(_TEXTS) >= _KEPT_TEXTS:
+        _TEXTS.clear()
+    found = tuple(texts), frozenset(deferred)
+    _TEXTS[id(rules)] = (rules, *found)
+    return found
+
+
 def pure_texts(rules: RuleSet) -> tuple[str, ...]:
     """The texts of the pure unmodelled and the deferred conditions, in the order of the rules."""
-    texts: dict[str, None] = {}
-    for rule in rules.rules():
-        for condition in flat(rule.conditions):
-            if isinstance(condition, Deferred) or (isinstance(condition, Unmodelled) and condition.pure):
-                texts.setdefault(condition.text)
-    return tuple(texts)
+    return _texts(rules)[0]
 
 
 Variables = Mapping[str, int]
@@ -116,11 +139,10 @@ class Compiler:
 
     def __init__(self, rules: RuleSet, *, variables: Variables | None = None) -> None:
         self.rules = rules
-        texts = pure_texts(rules)
+        texts, asked = _texts(rules)
         positions = numbered(texts) if variables is None else variables
         levels = FIELDS["variables"].levels
         self.variables = {text: levels[positions[text]] for text in texts if text in positions}
-        asked = {c.text for r in rules.rules() for c in flat(r.conditions) if isinstance(c, Deferred)}
         self._deferred = tuple(level for text, level in self.variables.items() if text in asked)
         self.context: Hashable = (
             rules.backend == "nft",
