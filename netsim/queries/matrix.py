@@ -51,7 +51,7 @@ from netsim.queries.sheets import (
     ends_by_name,
 )
 from netsim.queries.traffic import EPHEMERAL, Traffic, TrafficLike, beyond, for_family, parse_traffic
-from netsim.space.fields import Family
+from netsim.space.fields import Family, Range
 from netsim.space.packets import NOTHING, PacketSet
 from netsim.topology.model import Assumption
 from netsim.topology.network import Network, register
@@ -281,7 +281,7 @@ def matrix(
     ends: str | Iterable[str] | None = None,
     traffic: TrafficLike | Iterable[TrafficLike] | None = None,
     *,
-    source_ports: tuple[int, int] = EPHEMERAL,
+    source_ports: Range | None = None,
     limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Matrix:
@@ -292,6 +292,7 @@ def matrix(
     the ports of the site's services, else tcp, udp and icmp. `progress(done, total)` is called in between.
     Raises `QuestionError` for what is not there.
     """
+    source_ports = source_ports or network.source_ports or EPHEMERAL
     low, high = source_ports
     if not 0 <= low <= high <= 65535:
         raise QuestionError.of(f"source ports {low}-{high} are not within 0-65535", code="NS311")
@@ -386,7 +387,7 @@ def _assumptions(
     network: Network, ends: dict[str, End], listed: list[Traffic], answers: Answers
 ) -> tuple[Assumption, ...]:
     found = [Assumption("answers", "the answer takes its own routes and must come through too")]
-    if any(t.ephemeral for t in listed):
+    if any(t.ephemeral for t in listed) and network.source_ports is None:
         found.append(Assumption("source-ports", "clients use the source ports 1024-65535"))
     found += network.assumptions
     found += not_asked(network, {name: end.instances for name, end in ends.items()})

@@ -197,7 +197,7 @@ def reach(
     traffic: TrafficLike | None = None,
     *,
     any_instance: bool = False,
-    source_ports: tuple[int, int] = EPHEMERAL,
+    source_ports: Range | None = None,
     strict: bool = False,
     admitters: bool = False,
     limits: Limits = DEFAULT_LIMITS,
@@ -213,6 +213,7 @@ def reach(
     """
     if isinstance(src, PacketSet) or isinstance(dst, PacketSet):
         raise QuestionError.of("ends are names or prefixes; give packet sets as traffic", code="NS304")
+    source_ports = source_ports or network.source_ports or EPHEMERAL
     low, high = source_ports
     if not 0 <= low <= high <= 65535:
         raise QuestionError.of(f"source ports {low}-{high} are not within 0-65535", code="NS311")
@@ -474,7 +475,7 @@ class _Question:
 
     def _assumptions(self) -> tuple[Assumption, ...]:
         found: list[Assumption] = []
-        if any(t.ephemeral for t in self.classes):
+        if any(t.ephemeral for t in self.classes) and self.network.source_ports is None:
             found.append(Assumption("source-ports", "clients use the source ports 1024-65535"))
         if any(t.answered for t in self.classes):
             found.append(Assumption("answers", "the answer takes its own routes and must come through too"))
@@ -483,6 +484,11 @@ class _Question:
         for assumption in self.network.assumptions:
             if any(assumption.text.startswith((f"{name} ", f"{name}:")) for name in crossed):
                 found.append(assumption)
+        lost = dict.fromkeys(s.device for s in self.stops if s.kind == "asymmetric-return")
+        for device in lost:
+            if not self.network.devices[device].state_group:
+                text = f"{device} shares its connections with no other device (no state_group is given)"
+                found.append(Assumption("state-sharing", text))
         found += not_asked(self.network, {self.src: self.sources, self.dst: self.targets})
         found += [Assumption("gateway", text) for text in self.assumed]
         if self.over_budget:

@@ -4,8 +4,8 @@ Nodes carry `kind`: device, host, subnet, service or link. A device's node has `
 a host's `host`, a subnet's `subnet`, a service's `service`. Edges run both ways between a device and the links
 of its interfaces (`interface`: the frozen value), between hosts or subnets and their link, and from a
 service to its hosts (`weight`). The graph has `name`, `internet` and `down` (tuples of links), `zones` (the declared
-ones: a tuple of the frozen values; it may also be given as a mapping of names to lists of links) and `assumptions`
-(what the site does not say).
+ones: a tuple of the frozen values; it may also be given as a mapping of names to lists of links), `source_ports` (a pair,
+or None) and `assumptions` (what the site does not say).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def to_graph(network: Network) -> Any:
         name=network.name,
         internet=network.internet,
         down=network.down,
+        source_ports=network.source_ports,
         zones=network.declared_zones,
         assumptions=network.assumptions,
     )
@@ -96,6 +97,7 @@ def from_graph(graph: Any) -> Network:
         return Network(
             values["device"], values["host"], values["service"], values["subnet"], internet, name,
             assumptions=assumptions, down=down, declared_zones=zones,
+            source_ports=graph.graph.get("source_ports"),
         )  # fmt: skip
     site: dict[str, Any] = {f"{kind}s": found for kind, found in plain.items() if found}
     site["name"] = name

@@ -73,12 +73,15 @@ class Network(Displayed):
     assumptions: tuple[Assumption, ...] = ()
     down: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     declared_zones: tuple[Zone, ...] = ()
+    source_ports: Range | None = attrs.field(default=None, kw_only=True)
+    """The source ports of clients, where the site says them."""
     inherited: Mapping[tuple[str, str], int] = attrs.field(factory=dict, repr=False)
     """The unmodelled variables of the network that this one was edited from."""
 
     def _key(self) -> tuple[Any, ...]:
         parts = (dict(self.devices), dict(self.hosts), dict(self.services), dict(self.subnets))
-        return (*parts, self.internet, self.down, {z.name: z for z in self.declared_zones})
+        zones = {z.name: z for z in self.declared_zones}
+        return (*parts, self.internet, self.down, zones, self.source_ports or ())
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Network) else NotImplemented

@@ -18,7 +18,7 @@ from netsim.parsers.ipset import parse_ipsets
 from netsim.parsers.text import decode, read_bytes
 from netsim.rules.model import RuleSet, Tracking
 from netsim.source import NOWHERE, Source
-from netsim.space.fields import Family
+from netsim.space.fields import Family, Range
 from netsim.topology.forwarding import DEFAULT_RULES
 from netsim.topology.model import (
     Assumption,
@@ -41,7 +41,7 @@ from netsim.topology.routes import host_address, parse_routes, parse_rules, pref
 T = TypeVar("T")
 
 TOP = ("version", "name", "devices", "hosts", "services", "links", "subnets", "internet",
-       "zones")  # fmt: skip
+       "zones", "source_ports")  # fmt: skip
 DEVICE = ("rules", "ipsets", "backend", "interfaces", "routes", "route_files", "route_rules", "ip_forward",
           "rp_filter", "tracking", "state_group")  # fmt: skip
 INTERFACE = ("address", "link", "vrf", "rp_filter")
@@ -50,6 +50,17 @@ RULE = ("priority", "from", "to", "iif", "oif", "fwmark", "table", "not", "type"
 HOST = ("address", "link", "gateway")
 SERVICE = ("instances", "ports")
 SUBNET = ("prefix", "link")
+
+
+def _port_range(text: str) -> Range:
+    """`1024-65535`. Raises `ValueError`."""
+    low, dash, high = text.partition("-")
+    if not (low.isdecimal() and (not dash or high.isdecimal()) and len(text) <= 11):
+        raise ValueError(f"a range of ports is low-high, not {text[:40]!r}")
+    found = int(low), int(high if dash else low)
+    if not found[0] <= found[1] <= 65535:
+        raise ValueError(f"{text[:40]} is no range of ports")
+    return found
 
 
 class _Reader:
@@ -136,12 +147,15 @@ class _Reader:
                 hint = near_misses(link, known) or "no device has an interface on it"
                 self.mistakes.note(node.source, f"internet: no link {link[:40]!r}", code="NS207", hint=hint)
         name = self.mistakes.text(site.get("name"), "name")
+        ports = (
+            self.value(site["source_ports"], _port_range, "source_ports") if "source_ports" in site else None
+        )
         self.mistakes.finish()
         for device in devices.values():
             self.assumptions += inactive_routes(device)
         return Network(
             devices, hosts, services, subnets, links, name or (self.root.name if self.root else ""),
-            str(self.root or ""), tuple(self.assumptions), zones,
+            str(self.root or ""), tuple(self.assumptions), zones, source_ports=ports,
         )  # fmt: skip
 
     def named(self, node: Node | None, what: str) -> list[tuple[str, Node]]:
@@ -237,6 +251,9 @@ class _Reader:
                     code="NS203",
                 )
             families.add(ruleset.family)
+            if backend is None and any(w.code == "NS130" for w in ruleset.warnings):
+                text = f"{device.name}: {ruleset.file or 'its rules'} does not name its back end: legacy is assumed"
+                self.assumptions.append(Assumption("back-end", text, node.source))
             result.append(bound(device, ruleset, sets if given else None))
         return attrs.evolve(
             device, rulesets=tuple(result), sets=sets if given else None, backend=backend or ""

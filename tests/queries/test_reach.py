@@ -28,7 +28,7 @@ def site(rules: str, **fw: Any) -> dict[str, Any]:
         "eth0": {"address": "10.0.1.1/24", "link": "a"},
         "eth1": {"address": "10.0.2.1/24", "link": "b"},
     }
-    device = {"rules": rules, "interfaces": interfaces, "ip_forward": True, **fw}
+    device = {"rules": rules, "backend": "legacy", "interfaces": interfaces, "ip_forward": True, **fw}
     return {
         "devices": {"fw": device},
         "hosts": {"client": {"address": "10.0.1.5", "link": "a"}, "server": {"address": "10.0.2.5", "link": "b"},

@@ -438,3 +438,24 @@ def test_aliases_are_counted_before_they_are_followed(tmp_path: Path) -> None:
     (tmp_path / "netsim.yaml").write_text(laughs)
     with pytest.raises(InputError, match="netsim.yaml:7:40: NS905"):
         netsim.load(tmp_path)
+
+
+def test_source_ports_and_what_a_dump_leaves_open() -> None:
+    rules = "*filter\n:FORWARD DROP\n-A FORWARD -p tcp --sport 40000:50000 -j ACCEPT\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT\n"
+    more = {
+        "devices": {"fw": {"rules": rules, "ip_forward": True, "rp_filter": 0, "interfaces": {
+            "eth0": {"address": "10.0.1.1/24", "link": "a"}, "eth1": {"address": "10.0.2.1/24", "link": "b"}}}},
+        "hosts": {"c": {"address": "10.0.1.5", "link": "a"}, "s": {"address": "10.0.2.5", "link": "b"}},
+    }  # fmt: skip
+    site: Any = netsim.Network.build
+    open_ = site(**more).reach("c", "s", "tcp/80")
+    assert open_.status.value == "partial"
+    assert {a.code for a in open_.assumptions} >= {"source-ports", "back-end"}
+    network = site(**more, source_ports="40000-50000")
+    said = network.reach("c", "s", "tcp/80")
+    assert said.status.value == "allowed"
+    assert "source-ports" not in {a.code for a in said.assumptions}
+    assert netsim.from_graph(network.graph) == network
+    for wrong in ("50000-40000", "1-70000", "http"):
+        with pytest.raises(InputError, match="source_ports"):
+            site(**more, source_ports=wrong)
