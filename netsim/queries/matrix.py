@@ -52,7 +52,7 @@ from netsim.queries.sheets import (
 )
 from netsim.queries.traffic import EPHEMERAL, Traffic, TrafficLike, beyond, for_family, parse_traffic
 from netsim.space.fields import Family, Range
-from netsim.space.packets import NOTHING, PacketSet
+from netsim.space.packets import EVERYTHING, NOTHING, PacketSet
 from netsim.topology.model import Assumption
 from netsim.topology.network import Network, register
 
@@ -282,6 +282,7 @@ def matrix(
     traffic: TrafficLike | Iterable[TrafficLike] | None = None,
     *,
     source_ports: Range | None = None,
+    within: PacketSet = EVERYTHING,
     limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Matrix:
@@ -289,7 +290,8 @@ def matrix(
 
     `ends`: `"services"`, `"hosts"`, `"zones"`, or names and prefixes as `reach` takes them; without them the
     services of the site, else its zones. `traffic`: classes as `reach` takes them, each a column; without them
-    the ports of the site's services, else tcp, udp and icmp. `progress(done, total)` is called in between.
+    the ports of the site's services, else tcp, udp and icmp. Only packets of `within` are asked about.
+    `progress(done, total)` is called in between.
     Raises `QuestionError` for what is not there.
     """
     source_ports = source_ports or network.source_ports or EPHEMERAL
@@ -301,6 +303,10 @@ def matrix(
     classes = _columns(network, traffic, source_ports)
     listed = [t for _, each in classes for t in each]
     columns = (*classes, (ANYTHING_ELSE, beyond(listed)))
+    if within != EVERYTHING:
+        columns = tuple(
+            (text, tuple(attrs.evolve(t, opening=t.opening & within) for t in each)) for text, each in columns
+        )
     answers = answer(network, list(found.values()), [each for _, each in columns], limits, progress)
     table = _Table(network, found, columns, answers, {"source_ports": source_ports, "limits": limits})
     tangled = {i for i, (_, each) in enumerate(columns) if _overlapping(each)}

@@ -11,7 +11,9 @@ with their answers, and anything else in one direction. So equal zones are equal
 that enters at a link with an address of that link.
 
 Costs. Two matrices (`queries.matrix`), each one trace for many sources; then, for the pairs that differ
-alone, the whole answers of `reach` with what blocks and what lets through.
+alone, the whole answers of `reach` with what blocks and what lets through. Where the networks differ in rules
+alone and nothing translates addresses, the rules are compared first, device by device (`index.differ`): a packet that
+no device treats differently, and whose answer none does, is not asked about at all.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ import attrs
 
 from netsim.errors import QuestionError, near_misses
 from netsim.index import Index
-from netsim.index.differ import Kind, moved
+from netsim.index.differ import Differ, Kind, moved
 from netsim.queries.compare import Change, Comparison, Judgement, compare_indexes
 from netsim.queries.matrix import Cell, Matrix, matrix
 from netsim.queries.reach import Admitter, Blocker, Reachability, ends_of, reach
 from netsim.queries.sheets import Sheet
+from netsim.queries.traffic import exchanged
 from netsim.rules.bind import own_addresses
-from netsim.rules.model import Rule, RuleSet
+from netsim.rules.model import ActionKind, Nat, Netmap, Point, Rule, RuleSet
 from netsim.source import NOWHERE
 from netsim.space.diagram import AND, OR
 from netsim.space.fields import FIELDS, Family
@@ -73,10 +76,76 @@ def compare_networks(
     compared = f"{len(services)} services and {len(zones)} zones, every pair, opening packets and answers"
     if before == after:
         return Comparison(*names, (), _missing(before, after), f"{compared}; the networks are the same")
+    where = _touched(before, after)
+    if where is not None:
+        scope &= where
+        compared += "; asked again about the packets that a device treats differently"
     work = _Work(before, after, scope, progress)
     changes = [*work.services(services), *work.zones(zones)]
     notes = (*_missing(before, after), *_inside(before, after, changes))
     return Comparison(*names, tuple(changes), notes, compared)
+
+
+_FORGOTTEN = frozenset(
+    level
+    for name in (
+        "iif",
+        "oif",
+        "state",
+        "direction",
+        "length",
+        "ttl",
+        "tos",
+        "mac",
+        "mark",
+        "ctmark",
+        "ct_status",
+        "variables",
+    )
+    for level in FIELDS[name].levels
+)
+"""What the packets of one sender may differ in from hop to hop, or their answers from them."""
+
+
+def _touched(before: Network, after: Network) -> PacketSet | None:
+    """The packets which, or whose answers, some device treats differently; None if that cannot be said so simply.
+
+    A superset, in the sender's header: without translations, ends, protocol and ports stay what they are on the
+    whole way, and everything else is forgotten.
+    """
+    parts = [(attrs.evolve(net, devices={}, inherited={}), net.devices) for net in (before, after)]
+    if parts[0][0] != parts[1][0] or parts[0][1].keys() != parts[1][1].keys():
+        return None
+    names = []
+    for name, old in before.devices.items():
+        new = after.devices[name]
+        if any(_translates(r) for r in (*old.rulesets, *new.rulesets)):
+            return None
+        if old.rulesets != new.rulesets:
+            bare = [attrs.evolve(d, rulesets=()) for d in (old, new)]
+            if bare[0] != bare[1] or [r.family for r in old.rulesets] != [r.family for r in new.rulesets]:
+                return None
+            names.append(name)
+        elif old != new:
+            return None
+    found = NOTHING
+    for name in names:
+        for one, two in zip(before.indexes[name], after.indexes[name], strict=True):
+            for hook in (Point.FORWARD, Point.INPUT, Point.OUTPUT):
+                for *_, packets in Differ(one, two, hook, EVERYTHING).parts:
+                    found |= packets
+    with POOL.lock:
+        opening = POOL.quantify(found.node, _FORGOTTEN, OR)
+        more = {*FIELDS["tcp_flags"].levels, *FIELDS["icmp_type"].levels, *FIELDS["icmp_code"].levels}
+        answer = exchanged().preimage(POOL, POOL.quantify(opening, more, OR))
+        return PacketSet(POOL.apply(OR, opening, answer))
+
+
+def _translates(rules: RuleSet) -> bool:
+    return any(
+        r.action.kind is ActionKind.UNMODELLED or any(isinstance(e, Nat | Netmap) for e in r.effects)
+        for r in rules.rules()
+    )
 
 
 def _title(network: Network, otherwise: str) -> str:
@@ -142,7 +211,9 @@ class _Work:
 
     def _differing(self, names: list[str], classes: list[str]) -> Iterator[tuple[Cell, Cell, PacketSet]]:
         """The pairs of cells that may differ, with the packets that may arrive otherwise than before."""
-        old, new = (_matrix(n, tuple(names), tuple(classes), self.progress) for n in self.networks)
+        old, new = (
+            matrix(n, names, classes, within=self.scope, progress=self.progress) for n in self.networks
+        )
         with POOL.lock:
             elsewhere = PacketSet(POOL.fold(OR, [_elsewhere(old, new, family) for family in Family]))
             differ = _sheets(old.answers.sheets, new.answers.sheets)
@@ -195,23 +266,6 @@ class _Work:
             return None
         found: Reachability = reach(network, cell.src, cell.dst, cell.classes, admitters=True)
         return found
-
-
-_MATRICES: dict[tuple[int, tuple[str, ...], tuple[str, ...]], tuple[Network, Matrix]] = {}
-_KEPT = 16
-
-
-def _matrix(
-    network: Network, names: tuple[str, ...], classes: tuple[str, ...], progress: Progress | None
-) -> Matrix:
-    """A matrix, kept: what-if compares one network with many others."""
-    key = (id(network), names, classes)
-    found = _MATRICES.get(key)
-    if found is None or found[0] is not network:
-        if len(_MATRICES) >= _KEPT:
-            _MATRICES.pop(next(iter(_MATRICES)))
-        found = _MATRICES[key] = (network, matrix(network, names, classes, progress=progress))
-    return found[1]
 
 
 def _sheets(old: Iterable[Sheet], new: Iterable[Sheet]) -> PacketSet | None:

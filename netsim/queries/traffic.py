@@ -7,6 +7,7 @@ classes may be joined with `;` or given as a list. Raw packet sets are asked as 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import attrs
 
@@ -112,6 +113,17 @@ def _answering(protocol: int) -> Transformation:
     found = [answer for (proto, _), answer in _ANSWERS.items() if proto == protocol]
     by: LevelMap = Shift(level, _answers(protocol)) if len(found) > 1 else Const(found[0])
     return Transformation.of({level: by})
+
+
+@cache
+def exchanged() -> Transformation:
+    """The packet with its two ends exchanged: addresses of either family, and ports."""
+    maps: dict[int, LevelMap] = {}
+    for a, b in (("src4", "dst4"), ("src6", "dst6"), ("sport", "dport")):
+        for to, source in ((a, b), (b, a)):
+            for level, origin in zip(FIELDS[to].levels, FIELDS[source].levels, strict=True):
+                maps[level] = Shift(origin, ((0, LEVEL_MAXIMA[origin], 0),))
+    return Transformation.of(maps)
 
 
 def misdirected(change: Transformation, family: Family) -> tuple[int, bool]:
@@ -291,6 +303,7 @@ __all__ = [
     "Traffic",
     "TrafficLike",
     "beyond",
+    "exchanged",
     "for_family",
     "joint_answer",
     "misdirected",
