@@ -23,6 +23,7 @@ from functools import cached_property
 
 import attrs
 
+from netsim.rules.journey import tracks
 from netsim.rules.model import Bits, Chain, Condition, Deferred, In, Unmodelled
 from netsim.space.fields import FIELDS, Kind, Range, merge_ranges
 
@@ -43,6 +44,10 @@ def intersect(a: tuple[Range, ...], b: tuple[Range, ...]) -> tuple[Range, ...]:
     """The common values of two range lists."""
     if a is b or a == b:
         return a
+    if len(a) == len(b) == 1:
+        (low, high), (lo, hi) = a[0], b[0]
+        low, high = max(low, lo), min(high, hi)
+        return ((low, high),) if low <= high else ()
     result: list[Range] = []
     i = j = 0
     while i < len(a) and j < len(b):
@@ -81,12 +86,19 @@ def _restrict(
     box[dimension] = ranges if old is None else intersect(old, ranges)
 
 
-def _needed(box: dict[Dimension, tuple[Range, ...]], field: str) -> None:
+def _need(field: str) -> dict[Dimension, tuple[Range, ...]]:
+    box: dict[Dimension, tuple[Range, ...]] = {}
     for other, values in FIELDS[field].needs:
         if FIELDS[other].kind is Kind.BITS:
             _bits(box, other, (1 << FIELDS[other].width) - 1, values[0])
         else:
             _restrict(box, other, merge_ranges([(v, v) for v in values]))
+    return box
+
+
+def _needed(box: dict[Dimension, tuple[Range, ...]], field: str) -> None:
+    for dimension, ranges in _NEEDS[field]:
+        _restrict(box, dimension, ranges)
 
 
 def _bits(box: dict[Dimension, tuple[Range, ...]], field: str, care: int, value: int) -> None:
@@ -95,6 +107,10 @@ def _bits(box: dict[Dimension, tuple[Range, ...]], field: str, care: int, value:
         if care >> bit & 1:
             _restrict(box, (field, bit), ((value >> bit & 1,) * 2,))
         bit += 1
+
+
+_NEEDS = {field: tuple(_need(field).items()) for field in FIELDS}
+"""What a field needs to exist, as restrictions of a box."""
 
 
 def box_of(conditions: Iterable[Condition], *, certain: bool = True) -> Box | None:
@@ -124,7 +140,11 @@ def box_of(conditions: Iterable[Condition], *, certain: bool = True) -> Box | No
                 continue
             case _:
                 return None
-    return {d: ranges for d, ranges in box.items() if ranges != ((0, top(d)),)}
+    return {d: ranges for d, ranges in box.items() if not _is_whole(d, ranges)}
+
+
+def _is_whole(dimension: Dimension, ranges: tuple[Range, ...]) -> bool:
+    return len(ranges) == 1 and ranges[0][0] == 0 and ranges[0][1] == top(dimension)
 
 
 def is_empty(box: Box) -> bool:
@@ -255,19 +275,39 @@ class Boxes:
         return result
 
 
-_CHAINS: dict[int, tuple[Chain, Boxes]] = {}
+class ChainBoxes(Boxes):
+    """The boxes where the rules of a chain may match, undecided conditions left out."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__(box_of(rule.conditions, certain=False) for rule in chain.rules)
+        self.chain = chain
+
+    @cached_property
+    def certain(self) -> tuple[Box | None, ...]:
+        """The boxes where the rules match for certain; None for a rule that is no box."""
+        return tuple(
+            None if any(isinstance(c, Unmodelled | Deferred) for c in rule.conditions) else box
+            for rule, box in zip(self.chain.rules, self.boxes, strict=True)
+        )
+
+    @cached_property
+    def tracking(self) -> int:
+        """The rules that turn connection tracking on, as a bit vector."""
+        return sum(1 << i for i, rule in enumerate(self.chain.rules) if tracks(rule))
+
+
+_CHAINS: dict[int, ChainBoxes] = {}
 _KEPT = 4096
 
 
-def chain_boxes(chain: Chain) -> Boxes:
+def chain_boxes(chain: Chain) -> ChainBoxes:
     """The boxes where the rules of a chain may match; kept, since edits leave most chains alone."""
     found = _CHAINS.get(id(chain))
-    if found is None or found[0] is not chain:
+    if found is None or found.chain is not chain:
         if len(_CHAINS) >= _KEPT:
             _CHAINS.clear()
-        boxes = Boxes(box_of(rule.conditions, certain=False) for rule in chain.rules)
-        found = _CHAINS[id(chain)] = (chain, boxes)
-    return found[1]
+        found = _CHAINS[id(chain)] = ChainBoxes(chain)
+    return found
 
 
 def _sums(events: dict[int, int]) -> tuple[list[int], list[int]]:
@@ -290,6 +330,7 @@ def positions(bits: int) -> Iterable[int]:
 __all__ = [
     "Box",
     "Boxes",
+    "ChainBoxes",
     "Cover",
     "box_of",
     "chain_boxes",

@@ -24,6 +24,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
+from types import MappingProxyType
 
 import attrs
 
@@ -273,19 +274,37 @@ def _order(rules: RuleSet, hook: Point) -> list[str]:
     ]  # fmt: skip
 
 
-def sliced(rules: RuleSet, reach: Reach) -> RuleSet:
-    """The rule set without the rules that match nothing of a reach; the same object if all may."""
-    if not reach.boxes:
+def sliced(rules: RuleSet, reach: Reach, gone: Mapping[str, int] = MappingProxyType({})) -> RuleSet:
+    """The rule set without the rules that match nothing of a reach; the same object if all may.
+
+    `gone`: chain -> the positions (as a bit vector) of rules that are to be left out besides. A rule set that turns
+    connection tracking on does so after the cut too: it keeps one of the rules that do.
+    """
+    if not reach.boxes and not any(gone.values()):
         return rules
-    changed: list[Chain] = []
+    near: dict[str, int] = {}
+    tracking: tuple[str, int] | None = None
+    tracked = False
     for chain in rules.chains.values():
         found = chain_boxes(chain)
-        near = ((1 << len(chain.rules)) - 1) & ~found.known
-        for box in reach.boxes:
-            near |= found.overlapping(box)
-        kept = tuple(chain.rules[i] for i in positions(near))
-        if len(kept) != len(chain.rules):
-            changed.append(attrs.evolve(chain, rules=kept))
+        there = ((1 << len(chain.rules)) - 1) & ~gone.get(chain.name, 0)
+        kept = there
+        if reach.boxes:
+            kept &= ~found.known
+            for box in reach.boxes:
+                kept |= found.overlapping(box) & there
+        if found.tracking & kept:
+            tracked = True
+        elif found.tracking & there:
+            tracking = chain.name, found.tracking & there
+        near[chain.name] = kept
+    if tracking is not None and not tracked:
+        near[tracking[0]] |= tracking[1] & -tracking[1]
+    changed = [
+        attrs.evolve(chain, rules=tuple(chain.rules[i] for i in positions(near[chain.name])))
+        for chain in rules.chains.values()
+        if near[chain.name].bit_count() != len(chain.rules)
+    ]
     return rules.replace(changed) if changed else rules
 
 

@@ -189,16 +189,17 @@ class Liveness:
         ends there or before, and does not come back.
         """
         found: list[_Taker] = []
+        certain = chain_boxes(chain).certain
         for position, rule in enumerate(chain.rules):
             kind = rule.action.kind
             if depth and kind in (ActionKind.RETURN, ActionKind.GOTO):
                 break
             if kind not in _ENDS and kind is not ActionKind.JUMP:
                 continue
-            box = box_of(rule.conditions)
+            box = certain[position]
             if box is None:
                 continue
-            box = _joined(within, box)
+            box = _joined(within, box) if within else box
             if is_empty(box):
                 continue
             if kind is not ActionKind.JUMP:
@@ -246,7 +247,8 @@ class Liveness:
         for hook in self.hooks[chain.name]:
             values = values_in(box, family, hook, rng)
             for met in self._walk.visit(values, hook):
-                self._live.setdefault(met, (values, hook))
+                if met not in self._live:
+                    self._live[met] = (values, hook)
             if id(rule) in self._live:
                 return True
         return False
