@@ -365,7 +365,7 @@ class Differ:
         with POOL.lock, POOL.budget(self.indexes[0].limits.nodes):
             a, b = self._journeys
             differ = POOL.apply(DIFFER, a.outcomes, b.outcomes)
-            differ = POOL.apply(OR, differ, _moved(a.leaving, b.leaving))
+            differ = POOL.apply(OR, differ, moved(a.leaving, b.leaving))
             differ = POOL.quantify(differ, VARIABLE_LEVELS, OR)
             if not differ:
                 return ()
@@ -420,9 +420,12 @@ def aligned(before: Index, after: Index) -> tuple[Index, Index]:
     return result[0], result[1]
 
 
-def cut(index: Index, reach: Reach) -> Index:
-    """The index of the rules that meet a reach; it answers like the whole for packets inside it."""
-    rules = sliced(index.rules, reach)
+def cut(index: Index, reach: Reach, gone: Mapping[str, int] = MappingProxyType({})) -> Index:
+    """The index of the rules that meet a reach; it answers like the whole for packets inside it.
+
+    `gone`: rules that are to be left out besides, see `sliced`.
+    """
+    rules = sliced(index.rules, reach, gone)
     if rules is index.rules:
         return index
     levels = index.flow.functions.compiler.variables
@@ -444,13 +447,12 @@ def _equals(node: int, mask: int) -> int:
     return POOL.where(node, lambda t: t == mask)
 
 
-_ASIDE = frozenset(
-    level for name in ("ct_status", "iif", "oif", "direction", "variables") for level in FIELDS[name].levels
-)
+ASIDE = ("ct_status", "iif", "oif", "direction", "variables")
 """What is no part of the packet after: context, and what connection tracking notes about translations."""
+_ASIDE = frozenset(level for name in ASIDE for level in FIELDS[name].levels)
 
 
-def _moved(before: tuple[Piece, ...], after: tuple[Piece, ...]) -> int:
+def moved(before: tuple[Piece, ...], after: tuple[Piece, ...]) -> int:
     """Where both let a packet go on and it is not the same packet."""
     old, new = _by_change(before), _by_change(after)
     both = POOL.apply(AND, POOL.fold(OR, list(old.values())), POOL.fold(OR, list(new.values())))
@@ -522,12 +524,15 @@ def _doubtful(d: Decision) -> bool:
 
 
 __all__ = [
+    "ASIDE",
     "Differ",
     "Kind",
     "Region",
     "Side",
     "aligned",
     "chains_of",
+    "cut",
+    "moved",
     "sliced",
     "unaligned",
     "unstable_levels",
