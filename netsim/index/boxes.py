@@ -274,6 +274,19 @@ class Boxes:
             result &= (started & ~ended) | free
         return result
 
+    def inside(self, box: Box) -> int:
+        """The non-empty boxes inside `box`, as a bit vector; a superset where `box` has several ranges in a dimension."""
+        result = self.known
+        for dimension, ranges in box.items():
+            row = self._dimensions.get(dimension)
+            if row is None or not ranges:
+                return 0
+            begin_at, begins, end_at, ends, free = row
+            first, last = ranges[0][0], ranges[-1][1]
+            early = begins[bisect_left(begin_at, first)]
+            result &= ends[bisect_right(end_at, last)] & ~early & ~free
+        return result
+
 
 class ChainBoxes(Boxes):
     """The boxes where the rules of a chain may match, undecided conditions left out."""
