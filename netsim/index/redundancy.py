@@ -14,7 +14,9 @@ rules without it (`_Skipping`, on the specification's own walk) and decided othe
 box of the rule, less what earlier rules take of it, is followed through the rest of its chain: if all of it
 meets rules with the same action only, or the end of the chain does the same, the rule is redundant, and those are the
 reason; if some meets another rule, a packet of that part is sent. What stays open is decided by diagrams: the
-rule set cut down to the rule's reach (`differ.sliced`), with the rule and without it.
+rule set cut down to the rule's reach (`differ.sliced`), with the rule and without it. Outcomes do not say which of
+several an unmodelled target or a condition that answers afresh has chosen: rules whose packets meet such a
+choice are redundant by the proof of boxes only, which does not depend on it.
 
 Cost. A walk for a rule that matters, a look at the overlapping rules for most others, two small
 compilations for the rest.
@@ -157,6 +159,9 @@ class Redundancy:
         }
         self._gone: dict[str, int] = {}
         self._observers = frozenset(id(rule) for rule in self.rules.rules() if observes(rule))
+        self._choosers = [
+            id(r) for r in self.rules.rules() if observes(r) and r.action.kind is not ActionKind.CONTINUE
+        ]
         self._find = _Skipping(liveness.lookup)
         self._walk = Visits(self.rules, index.addresses, self._find, index.limits)
         self._trackers = sum(chain_boxes(c).tracking.bit_count() for c in self.rules.chains.values())
@@ -306,6 +311,8 @@ class Redundancy:
         met, then = (watch.met or {} for watch in watches)
         mine = met.get(id(rule), FALSE)
         changes = self._changes(rule)
+        if any(POOL.apply(AND, mine, met.get(chooser, FALSE)) for chooser in self._choosers):
+            return None
         for observer in self._observers:
             sees = met.get(observer, FALSE)
             if sees != then.get(observer, FALSE) or (changes and POOL.apply(AND, mine, sees)):
@@ -363,7 +370,7 @@ def _rejections(watch: Watch) -> dict[str, int]:
             text = d.rule.action.text
             found[text] = POOL.fold(OR, [found.get(text, FALSE), d.sure, d.maybe])
     found = {text: node for text, node in found.items() if node}
-    return found if len(found) > 1 else dict.fromkeys(found, FALSE)
+    return found if len(found) > 1 else {}
 
 
 _Does = tuple[ActionKind, str, tuple[object, ...]]
