@@ -25,7 +25,7 @@ compilations for the rest.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -49,6 +49,7 @@ from netsim.rules.model import (
     Outcome,
     Point,
     Rule,
+    RuleSet,
     Track,
     Unmodelled,
     Verdict,
@@ -310,7 +311,7 @@ class Redundancy:
             index.flow.journey(reach.where, hook, watch)
         met, then = (watch.met or {} for watch in watches)
         mine = met.get(id(rule), FALSE)
-        changes = self._changes(rule)
+        changes = changed_by(self.rules, rule, self._find.gone)
         if any(POOL.apply(AND, mine, met.get(chooser, FALSE)) for chooser in self._choosers):
             return None
         for observer in self._observers:
@@ -332,15 +333,16 @@ class Redundancy:
                 found.append(d.rule)
         return found
 
-    def _changes(self, rule: Rule) -> set[str]:
-        """The fields that a rule, and the chains that it calls, may change."""
-        names = written(rule)
-        if rule.action.kind in (ActionKind.JUMP, ActionKind.GOTO):
-            for name in call_order(self.rules, (rule.action.chain,)):
-                for each in self.rules.chains[name].rules:
-                    if id(each) not in self._find.gone:
-                        names |= written(each)
-        return names
+
+def changed_by(rules: RuleSet, rule: Rule, gone: Container[int] = ()) -> set[str]:
+    """The fields that a rule, and the chains that it calls, may change; without the rules `gone`, by id()."""
+    names = written(rule)
+    if rule.action.kind in (ActionKind.JUMP, ActionKind.GOTO):
+        for name in call_order(rules, (rule.action.chain,)):
+            for each in rules.chains[name].rules:
+                if id(each) not in gone:
+                    names |= written(each)
+    return names
 
 
 def _alike(a: _Seen, b: _Seen) -> bool:
@@ -405,4 +407,4 @@ def _less(parts: Iterable[Box], taken: Box) -> list[Box]:
     return left if len(left) <= PARTS else parts
 
 
-__all__ = ["Redundancy", "Redundant", "observes", "redundant", "removable"]
+__all__ = ["Redundancy", "Redundant", "changed_by", "observes", "redundant", "removable"]

@@ -32,7 +32,7 @@ def _without(rules: RuleSet, gone: list[Rule]) -> RuleSet:
     )
 
 
-def _same(before: RuleSet, after: RuleSet) -> bool:
+def same(before: RuleSet, after: RuleSet) -> bool:
     """Whether every packet gets the same and every observer sees the same: one walk over everything."""
     variables = Index(before).flow.functions.compiler.variables
     first = min(variables.values(), default=0)
@@ -91,7 +91,7 @@ def test_redundant_rules_are_exactly_those_whose_removal_changes_nothing(rules: 
     for live in liveness.live:
         less = _without(rules, [live.rule])
         expected = (
-            _same(rules, less)
+            same(rules, less)
             and not observes(live.rule)
             and not _shown(rules, live.rule)
             and uses_tracking(rules) == uses_tracking(less)
@@ -99,7 +99,7 @@ def test_redundant_rules_are_exactly_those_whose_removal_changes_nothing(rules: 
         if id(live.rule) in found:
             assert expected
             fresh = _fresh(rules)
-            assert _same(fresh, _without(fresh, [r for r in fresh.rules() if r.id == live.rule.id]))
+            assert same(fresh, _without(fresh, [r for r in fresh.rules() if r.id == live.rule.id]))
         elif expected:
             # Which of several outcomes was chosen is not told by sets of them.
             assert any(observes(r) and r.action.kind is not ActionKind.CONTINUE for r in rules.rules())
@@ -110,7 +110,7 @@ def test_the_removable_go_together(rules: RuleSet, some: list[Packet]) -> None:
     index = Index(rules)
     gone = [r.rule for r in removable(index, Liveness(index))]
     left = _without(rules, gone)
-    assert _same(rules, left)
+    assert same(rules, left)
     for packet in some:
         old, new = evaluate(rules, packet), evaluate(left, packet)
         if not any("does not say" in r.condition for r in (*old.because, *new.because)):
