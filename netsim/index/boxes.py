@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 
 import attrs
 
+from netsim.rules.journey import tracks
 from netsim.rules.model import Bits, Chain, Condition, Deferred, In, Unmodelled
 from netsim.space.fields import FIELDS, Kind, Range, merge_ranges
 
@@ -43,6 +44,10 @@ def intersect(a: tuple[Range, ...], b: tuple[Range, ...]) -> tuple[Range, ...]:
     """The common values of two range lists."""
     if a is b or a == b:
         return a
+    if len(a) == len(b) == 1:
+        (low, high), (lo, hi) = a[0], b[0]
+        low, high = max(low, lo), min(high, hi)
+        return ((low, high),) if low <= high else ()
     result: list[Range] = []
     i = j = 0
     while i < len(a) and j < len(b):
@@ -81,20 +86,18 @@ def _restrict(
     box[dimension] = ranges if old is None else intersect(old, ranges)
 
 
-@cache
-def _needs(field: str) -> tuple[tuple[Dimension, tuple[Range, ...]], ...]:
-    """What a field needs to exist, as dimensions."""
+def _need(field: str) -> dict[Dimension, tuple[Range, ...]]:
     box: dict[Dimension, tuple[Range, ...]] = {}
     for other, values in FIELDS[field].needs:
         if FIELDS[other].kind is Kind.BITS:
             _bits(box, other, (1 << FIELDS[other].width) - 1, values[0])
         else:
             _restrict(box, other, merge_ranges([(v, v) for v in values]))
-    return tuple(box.items())
+    return box
 
 
 def _needed(box: dict[Dimension, tuple[Range, ...]], field: str) -> None:
-    for dimension, ranges in _needs(field):
+    for dimension, ranges in _NEEDS[field]:
         _restrict(box, dimension, ranges)
 
 
@@ -104,6 +107,10 @@ def _bits(box: dict[Dimension, tuple[Range, ...]], field: str, care: int, value:
         if care >> bit & 1:
             _restrict(box, (field, bit), ((value >> bit & 1,) * 2,))
         bit += 1
+
+
+_NEEDS = {field: tuple(_need(field).items()) for field in FIELDS}
+"""What a field needs to exist, as restrictions of a box."""
 
 
 def box_of(conditions: Iterable[Condition], *, certain: bool = True) -> Box | None:
@@ -133,7 +140,11 @@ def box_of(conditions: Iterable[Condition], *, certain: bool = True) -> Box | No
                 continue
             case _:
                 return None
-    return {d: r for d, r in box.items() if len(r) != 1 or r[0] != (0, top(d))}
+    return {d: ranges for d, ranges in box.items() if not _is_whole(d, ranges)}
+
+
+def _is_whole(dimension: Dimension, ranges: tuple[Range, ...]) -> bool:
+    return len(ranges) == 1 and ranges[0][0] == 0 and ranges[0][1] == top(dimension)
 
 
 def is_empty(box: Box) -> bool:
@@ -263,20 +274,53 @@ class Boxes:
             result &= (started & ~ended) | free
         return result
 
+    def inside(self, box: Box) -> int:
+        """The non-empty boxes inside `box`, as a bit vector; a superset where `box` has several ranges in a dimension."""
+        result = self.known
+        for dimension, ranges in box.items():
+            row = self._dimensions.get(dimension)
+            if row is None or not ranges:
+                return 0
+            begin_at, begins, end_at, ends, free = row
+            first, last = ranges[0][0], ranges[-1][1]
+            early = begins[bisect_left(begin_at, first)]
+            result &= ends[bisect_right(end_at, last)] & ~early & ~free
+        return result
 
-_CHAINS: dict[int, tuple[Chain, Boxes]] = {}
+
+class ChainBoxes(Boxes):
+    """The boxes where the rules of a chain may match, undecided conditions left out."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__(box_of(rule.conditions, certain=False) for rule in chain.rules)
+        self.chain = chain
+
+    @cached_property
+    def certain(self) -> tuple[Box | None, ...]:
+        """The boxes where the rules match for certain; None for a rule that is no box."""
+        return tuple(
+            None if any(isinstance(c, Unmodelled | Deferred) for c in rule.conditions) else box
+            for rule, box in zip(self.chain.rules, self.boxes, strict=True)
+        )
+
+    @cached_property
+    def tracking(self) -> int:
+        """The rules that turn connection tracking on, as a bit vector."""
+        return sum(1 << i for i, rule in enumerate(self.chain.rules) if tracks(rule))
+
+
+_CHAINS: dict[int, ChainBoxes] = {}
 _KEPT = 4096
 
 
-def chain_boxes(chain: Chain) -> Boxes:
+def chain_boxes(chain: Chain) -> ChainBoxes:
     """The boxes where the rules of a chain may match; kept, since edits leave most chains alone."""
     found = _CHAINS.get(id(chain))
-    if found is None or found[0] is not chain:
+    if found is None or found.chain is not chain:
         if len(_CHAINS) >= _KEPT:
             _CHAINS.clear()
-        boxes = Boxes(box_of(rule.conditions, certain=False) for rule in chain.rules)
-        found = _CHAINS[id(chain)] = (chain, boxes)
-    return found[1]
+        found = _CHAINS[id(chain)] = ChainBoxes(chain)
+    return found
 
 
 def _sums(events: dict[int, int]) -> tuple[list[int], list[int]]:
@@ -299,6 +343,7 @@ def positions(bits: int) -> Iterable[int]:
 __all__ = [
     "Box",
     "Boxes",
+    "ChainBoxes",
     "Cover",
     "box_of",
     "chain_boxes",

@@ -24,6 +24,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
+from types import MappingProxyType
 
 import attrs
 
@@ -273,19 +274,37 @@ def _order(rules: RuleSet, hook: Point) -> list[str]:
     ]  # fmt: skip
 
 
-def sliced(rules: RuleSet, reach: Reach) -> RuleSet:
-    """The rule set without the rules that match nothing of a reach; the same object if all may."""
-    if not reach.boxes:
+def sliced(rules: RuleSet, reach: Reach, gone: Mapping[str, int] = MappingProxyType({})) -> RuleSet:
+    """The rule set without the rules that match nothing of a reach; the same object if all may.
+
+    `gone`: chain -> the positions (as a bit vector) of rules that are to be left out besides. A rule set that turns
+    connection tracking on does so after the cut too: it keeps one of the rules that do.
+    """
+    if not reach.boxes and not any(gone.values()):
         return rules
-    changed: list[Chain] = []
+    near: dict[str, int] = {}
+    tracking: tuple[str, int] | None = None
+    tracked = False
     for chain in rules.chains.values():
         found = chain_boxes(chain)
-        near = ((1 << len(chain.rules)) - 1) & ~found.known
-        for box in reach.boxes:
-            near |= found.overlapping(box)
-        kept = tuple(chain.rules[i] for i in positions(near))
-        if len(kept) != len(chain.rules):
-            changed.append(attrs.evolve(chain, rules=kept))
+        there = ((1 << len(chain.rules)) - 1) & ~gone.get(chain.name, 0)
+        kept = there
+        if reach.boxes:
+            kept &= ~found.known
+            for box in reach.boxes:
+                kept |= found.overlapping(box) & there
+        if found.tracking & kept:
+            tracked = True
+        elif found.tracking & there:
+            tracking = chain.name, found.tracking & there
+        near[chain.name] = kept
+    if tracking is not None and not tracked:
+        near[tracking[0]] |= tracking[1] & -tracking[1]
+    changed = [
+        attrs.evolve(chain, rules=tuple(chain.rules[i] for i in positions(near[chain.name])))
+        for chain in rules.chains.values()
+        if near[chain.name].bit_count() != len(chain.rules)
+    ]
     return rules.replace(changed) if changed else rules
 
 
@@ -346,7 +365,7 @@ class Differ:
         with POOL.lock, POOL.budget(self.indexes[0].limits.nodes):
             a, b = self._journeys
             differ = POOL.apply(DIFFER, a.outcomes, b.outcomes)
-            differ = POOL.apply(OR, differ, _moved(a.leaving, b.leaving))
+            differ = POOL.apply(OR, differ, moved(a.leaving, b.leaving))
             differ = POOL.quantify(differ, VARIABLE_LEVELS, OR)
             if not differ:
                 return ()
@@ -401,9 +420,12 @@ def aligned(before: Index, after: Index) -> tuple[Index, Index]:
     return result[0], result[1]
 
 
-def cut(index: Index, reach: Reach) -> Index:
-    """The index of the rules that meet a reach; it answers like the whole for packets inside it."""
-    rules = sliced(index.rules, reach)
+def cut(index: Index, reach: Reach, gone: Mapping[str, int] = MappingProxyType({})) -> Index:
+    """The index of the rules that meet a reach; it answers like the whole for packets inside it.
+
+    `gone`: rules that are to be left out besides, see `sliced`.
+    """
+    rules = sliced(index.rules, reach, gone)
     if rules is index.rules:
         return index
     levels = index.flow.functions.compiler.variables
@@ -425,13 +447,12 @@ def _equals(node: int, mask: int) -> int:
     return POOL.where(node, lambda t: t == mask)
 
 
-_ASIDE = frozenset(
-    level for name in ("ct_status", "iif", "oif", "direction", "variables") for level in FIELDS[name].levels
-)
+ASIDE = ("ct_status", "iif", "oif", "direction", "variables")
 """What is no part of the packet after: context, and what connection tracking notes about translations."""
+_ASIDE = frozenset(level for name in ASIDE for level in FIELDS[name].levels)
 
 
-def _moved(before: tuple[Piece, ...], after: tuple[Piece, ...]) -> int:
+def moved(before: tuple[Piece, ...], after: tuple[Piece, ...]) -> int:
     """Where both let a packet go on and it is not the same packet."""
     return moved(_by_change(before), _by_change(after), _ASIDE)
 
@@ -513,12 +534,15 @@ def _doubtful(d: Decision) -> bool:
 
 
 __all__ = [
+    "ASIDE",
     "Differ",
     "Kind",
     "Region",
     "Side",
     "aligned",
     "chains_of",
+    "cut",
+    "moved",
     "sliced",
     "unaligned",
     "unstable_levels",

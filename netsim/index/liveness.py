@@ -33,6 +33,7 @@ from netsim.index.index import Index
 from netsim.index.lookup import Lookup
 from netsim.index.witness import Visits, values_in
 from netsim.rules.effects import Values
+from netsim.rules.evaluate import Ruling
 from netsim.rules.journey import uses_tracking
 from netsim.rules.model import ActionKind, Chain, Condition, Deferred, Point, Rule, RuleSet, Unmodelled
 from netsim.space.diagram import AND, OR, TRUE
@@ -40,7 +41,7 @@ from netsim.space.fields import FIELDS, Family
 from netsim.space.packet import Packet
 from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet, field_node
 
-_ENDS = frozenset({ActionKind.ACCEPT, ActionKind.DROP, ActionKind.REJECT, ActionKind.RETURN, ActionKind.GOTO})
+ENDS = frozenset({ActionKind.ACCEPT, ActionKind.DROP, ActionKind.REJECT, ActionKind.RETURN, ActionKind.GOTO})
 """The actions after which a packet does not come to the next rule of the chain."""
 
 DEPTH, TAKERS = 4, 20_000
@@ -98,13 +99,17 @@ class Liveness:
         self.index = index
         self.rules = index.rules
         self._rng = random.Random(seed)  # noqa: S311
-        self._walk = Visits(self.rules, index.addresses, Lookup(self.rules), index.limits)
+        self.lookup = Lookup(self.rules)
+        self._walk = Visits(self.rules, index.addresses, self.lookup, index.limits)
         self._order: dict[int, Rule] = {id(r): r for r in self.rules.rules()}
         self._live: dict[int, tuple[Values, Point]] = {}
+        self._walked: dict[int, tuple[Ruling, set[int]]] = {}  # id(values) of a witness -> what became of it
+        self._shifting: dict[str, set[str]] = {}
+        self._unstable: dict[Point, set[int]] = {}
         self._dead: dict[int, Dead] = {}
         family = self.rules.family
-        self._mine: Box = {} if family is None else {"family": ((int(family), int(family)),)}
-        self._fragments = self.rules.backend == "nft" and not uses_tracking(self.rules)
+        self.mine: Box = {} if family is None else {"family": ((int(family), int(family)),)}
+        self.fragments = self.rules.backend == "nft" and not uses_tracking(self.rules)
         self._decide()
 
     @property
@@ -122,6 +127,17 @@ class Liveness:
                 found.append(Live(rule, Packet.from_values(values), hook))
         return tuple(found)
 
+    @property
+    def living(self) -> tuple[Rule, ...]:
+        """The live rules."""
+        return tuple(rule for i, rule in self._order.items() if i in self._live)
+
+    def walked(self, rule: Rule) -> tuple[Values, Point, Ruling, set[int]] | None:
+        """A live rule's witness, what becomes of it, and the rules (by id) that it meets; None if that is open."""
+        values, hook = self._live[id(rule)]
+        found = self._walked.get(id(values))
+        return None if found is None else (values, hook, *found)
+
     # Where chains are called
 
     @cached_property
@@ -134,7 +150,7 @@ class Liveness:
         return {name: tuple(hooks) for name, hooks in found.items()}
 
     @cached_property
-    def _contexts(self) -> Mapping[str, tuple[Box, ...]]:
+    def contexts(self) -> Mapping[str, tuple[Box, ...]]:
         """Chain -> a few boxes of what its callers send, along ways of jumps: hints for witnesses."""
         found: dict[str, list[Box]] = {c.name: [{}] for c in self.rules.chains.values() if c.hook is not None}
         for name in reversed(call_order(self.rules, tuple(found))):
@@ -145,7 +161,7 @@ class Liveness:
                 there = found.setdefault(rule.action.chain, [])
                 for context in found.get(name, ()) if box is not None else ():
                     if len(there) < 8:
-                        both = _joined(context, box or {})
+                        both = joined(context, box or {})
                         if not is_empty(both):
                             there.append(both)
         return {name: tuple(boxes) for name, boxes in found.items()}
@@ -161,19 +177,19 @@ class Liveness:
             self._chain(chain)
 
     def _chain(self, chain: Chain) -> None:
-        wide = [None if box is None else _joined(box, self._mine) for box in chain_boxes(chain).boxes]
+        wide = [None if box is None else joined(box, self.mine) for box in chain_boxes(chain).boxes]
         for rule, box in zip(chain.rules, wide, strict=True):
             if box is not None and not is_empty(box):
                 self._try(rule, chain, box)
         if all(id(r) in self._live for r in chain.rules):
             return
-        shifting = self._written(chain)
-        takers = [t for t in self._takers(chain, {}, 0) if not _touches(t.box, shifting)]
+        shifting = self.shifting(chain)
+        takers = [t for t in self._takers(chain, {}, 0) if not touches(t.box, shifting)]
         taking = Boxes(t.box for t in takers)
         for position, (rule, box) in enumerate(zip(chain.rules, wide, strict=True)):
             if id(rule) in self._live:
                 continue
-            if box is None or (self._fragments and is_empty(box)):
+            if box is None or (self.fragments and is_empty(box)):
                 self._exactly(rule, chain)
             elif is_empty(box) or _opposed(rule):
                 self._dead[id(rule)] = Dead(rule, Death.CONTRADICTION)
@@ -189,16 +205,17 @@ class Liveness:
         ends there or before, and does not come back.
         """
         found: list[_Taker] = []
+        certain = chain_boxes(chain).certain
         for position, rule in enumerate(chain.rules):
             kind = rule.action.kind
             if depth and kind in (ActionKind.RETURN, ActionKind.GOTO):
                 break
-            if kind not in _ENDS and kind is not ActionKind.JUMP:
+            if kind not in ENDS and kind is not ActionKind.JUMP:
                 continue
-            box = box_of(rule.conditions)
+            box = certain[position]
             if box is None:
                 continue
-            box = _joined(within, box)
+            box = joined(within, box) if within else box
             if is_empty(box):
                 continue
             if kind is not ActionKind.JUMP:
@@ -212,23 +229,21 @@ class Liveness:
         self, rule: Rule, chain: Chain, box: Box, takers: Sequence[tuple[int, _Taker]], shifting: set[str]
     ) -> None:
         """A rule that its own box's first points did not show alive."""
-        steady = {d: r for d, r in box.items() if not _touches({d: r}, shifting)}
+        steady = {d: r for d, r in box.items() if not touches({d: r}, shifting)}
         earlier = [(i, t.box) for i, t in takers]
         found = cover(steady, earlier)
-        if found.members is not None and not (self._fragments and _ported(box)):
+        if found.members is not None and not (self.fragments and _ported(box)):
             by = dict(takers)
             self._dead[id(rule)] = Dead(rule, Death.COVERED, tuple(by[i].rule for i in found.members))
             return
         if found.point is not None:
             if self._try(rule, chain, {**box, **found.point}):
                 return
-            for context in self._contexts.get(chain.name, ()):
-                both = _joined(box, context)
+            for context in self.contexts.get(chain.name, ()):
+                both = joined(box, context)
                 if is_empty(both):
                     continue
-                point = cover(
-                    {d: r for d, r in both.items() if not _touches({d: r}, shifting)}, earlier
-                ).point
+                point = cover({d: r for d, r in both.items() if not touches({d: r}, shifting)}, earlier).point
                 if point is not None and self._try(rule, chain, {**both, **point}):
                     return
             for _ in range(TRIES):
@@ -245,19 +260,26 @@ class Liveness:
             family = Family(box["family"][0][0])
         for hook in self.hooks[chain.name]:
             values = values_in(box, family, hook, rng)
-            for met in self._walk.visit(values, hook):
-                self._live.setdefault(met, (values, hook))
+            found = self._walk.visit(values, hook)
+            for met in found:
+                if met not in self._live:
+                    self._live[met] = (values, hook)
+                    if self._walk.ruling is not None and not self._walk.open:
+                        self._walked[id(values)] = self._walk.ruling, found
             if id(rule) in self._live:
                 return True
         return False
 
-    def _written(self, chain: Chain) -> set[str]:
+    def shifting(self, chain: Chain) -> set[str]:
         """The fields that change while a packet is in a chain and what it calls."""
+        if chain.name in self._shifting:
+            return self._shifting[chain.name]
         names: set[str] = set()
         for name in call_order(self.rules, (chain.name,)):
             for rule in self.rules.chains[name].rules:
                 if rule.effects or rule.action.kind is ActionKind.UNMODELLED:
                     names |= written(rule)
+        self._shifting[chain.name] = names
         return names
 
     # The exact question
@@ -283,13 +305,15 @@ class Liveness:
     def matched(self, rule: Rule, hook: Point) -> PacketSet:
         """The packets, as they arrive for a hook, that may match a rule on their journey. Exact."""
         with POOL.lock, POOL.budget(self.index.limits.nodes):
-            reach = self._reach(rule, hook)
+            reach = self.reach(rule, hook)
             found = _met(cut(self.index, reach), rule, reach.where, hook)
             return PacketSet(POOL.quantify(found, VARIABLE_LEVELS, OR))
 
-    def _reach(self, rule: Rule, hook: Point) -> Reach:
-        compiler = self.index.flow.functions.compiler
-        return reach_of_rules([(rule, compiler)], unstable_levels(self.rules, hook))
+    def reach(self, rule: Rule, hook: Point) -> Reach:
+        """Where a rule may match at some point of a journey to a hook."""
+        if hook not in self._unstable:
+            self._unstable[hook] = unstable_levels(self.rules, hook)
+        return reach_of_rules([(rule, self.index.flow.functions.compiler)], self._unstable[hook])
 
     def _explained(self, rule: Rule, chain: Chain) -> Dead:
         """Why a rule is dead that no cover of boxes explains: the rules that must stay for it to stay dead."""
@@ -300,7 +324,7 @@ class Liveness:
                 return Dead(rule, Death.CONTRADICTION)
             cuts = []
             for hook in self.hooks[chain.name]:
-                reach = self._reach(rule, hook)
+                reach = self.reach(rule, hook)
                 cuts.append((hook, reach, cut(self.index, reach)))
             leading = self._leading(chain.name)
             members: dict[int, Rule] = {}
@@ -352,7 +376,7 @@ class Liveness:
     @property
     def _family(self) -> int:
         """The packets of the rule set's own family."""
-        ranges = self._mine.get("family")
+        ranges = self.mine.get("family")
         return TRUE if ranges is None else field_node(FIELDS["family"], ranges)
 
     def _leading(self, chain: str) -> set[str]:
@@ -381,7 +405,7 @@ def _without(rules: RuleSet, gone: set[int]) -> RuleSet:
     return rules.replace(changed) if changed else rules
 
 
-def _touches(box: Box, names: set[str]) -> bool:
+def touches(box: Box, names: set[str]) -> bool:
     return any((d if isinstance(d, str) else d[0]) in names for d in box)
 
 
@@ -397,10 +421,10 @@ def _is_pure(condition: Condition) -> TypeGuard[Unmodelled]:
 
 def _ported(box: Box) -> bool:
     """Whether a box tests what a later fragment's payload may be read as."""
-    return _touches(box, {"sport", "dport", "tcp_flags", "icmp_type", "icmp_code"})
+    return touches(box, {"sport", "dport", "tcp_flags", "icmp_type", "icmp_code"})
 
 
-def _joined(a: Box, b: Box) -> Box:
+def joined(a: Box, b: Box) -> Box:
     result = dict(a)
     for dimension, ranges in b.items():
         result[dimension] = intersect(result[dimension], ranges) if dimension in result else ranges

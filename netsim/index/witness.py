@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from netsim.index.boxes import Box, Dimension, top
 from netsim.rules.effects import Values
-from netsim.rules.evaluate import Doubt, Walk, _Fork, _Leaf, _State
+from netsim.rules.evaluate import Doubt, Ruling, TooManyWays, Walk, _Fork, _Leaf, _State
 from netsim.rules.model import Point, Rule
 from netsim.space.fields import (
     ABSENT,
@@ -61,11 +62,21 @@ def values_in(box: Box, family: Family | None, hook: Point, rng: random.Random |
 
     def one(name: Dimension, wishes: Sequence[int] = ()) -> int:
         ranges = box.get(name, ())
-        if not ranges and rng is not None and wishes:
-            return wishes[0] if rng.random() < 0.5 else choose(((0, top(name)),), (), rng)
+        if not ranges:
+            if rng is None:
+                return wishes[0] if wishes else min(1, top(name) - 1)
+            if wishes:
+                return wishes[0] if rng.random() < 0.5 else choose(((0, top(name)),), (), rng)
         return choose(ranges or ((0, top(name)),), wishes, rng)
 
+    tested: dict[str, int] = {}
+    for dimension in box:
+        if isinstance(dimension, tuple):
+            tested[dimension[0]] = tested.get(dimension[0], 0) | 1 << dimension[1]
+
     def bits(name: str, ordinary: int) -> int:
+        if rng is None and name not in tested:
+            return ordinary
         value = 0
         for bit in range(FIELDS[name].width):
             value |= one((name, bit), (ordinary >> bit & 1,)) << bit
@@ -83,7 +94,7 @@ def values_in(box: Box, family: Family | None, hook: Point, rng: random.Random |
     if "protocol" not in box and kind is Family.IPV6 and values["protocol"] == 1:
         values["protocol"] = 58
     for name in ("mark", "ctmark", "ct_status"):
-        values[name] = bits(name, 0) if any((name, b) in box for b in range(FIELDS[name].width)) else 0
+        values[name] = bits(name, 0) if name in tested else 0
     values["fragment"] = one(("fragment", 0), (0,)) if ("fragment", 0) in box else 0
     for side in ("src", "dst"):
         values[ADDRESS_FIELDS[side, kind]] = one(ADDRESS_FIELDS[side, kind])
@@ -113,22 +124,27 @@ class Visits(Walk):
 
     met: set[int]
     perhaps: set[int]
-    _open: bool
+    open: bool
+    ruling: Ruling | None
 
     def visit(self, values: Values, hook: Point) -> set[int]:
-        """The rules that a packet meets."""
-        self.met, self.perhaps, self._open = set(), set(), False
-        self.rule_values(dict(values), State(values["state"] or 0), hook)
+        """The rules that a packet meets; `ruling` is the specification's, None where it has too many ways to go.
+
+        `open`: a translation left a field open that a rule asks for.
+        """
+        self.met, self.perhaps, self.open, self.ruling = set(), set(), False, None
+        with suppress(TooManyWays):
+            self.ruling = self.rule_values(dict(values), State(values["state"] or 0), hook)
         return self.met
 
     def _fire(self, state: _State, rule: Rule, trail: tuple[Rule, ...]) -> _Leaf | _Fork | None:
         self.perhaps.add(id(rule))
-        if not self._open:
+        if not self.open:
             self.met.add(id(rule))
         return super()._fire(state, rule, trail)
 
     def _doubt(self, state: _State, rule: Rule, doubts: list[Doubt]) -> _Fork:
-        self._open = self._open or any(isinstance(doubt, str) for doubt in doubts)
+        self.open = self.open or any(isinstance(doubt, str) for doubt in doubts)
         return super()._doubt(state, rule, doubts)
 
 

@@ -122,10 +122,11 @@ def uses_tracking(rules: RuleSet) -> bool:
     Translations do, and every test or change of an entry (measured: an empty nat table, and a rule that
     only untracks, do not).
     """
-    return any(_tracks(rule) for rule in rules.rules())
+    return any(tracks(rule) for rule in rules.rules())
 
 
-def _tracks(rule: Rule) -> bool:
+def tracks(rule: Rule) -> bool:
+    """Whether a rule alone turns it on."""
     for effect in rule.effects:
         if isinstance(effect, Nat | Netmap | Track) or (isinstance(effect, SetBits) and effect.needs_entry):
             return True

@@ -154,3 +154,11 @@ def test_a_policy_is_compared_everywhere() -> None:
     assert gained == packets(family=Family.IPV4, ttl=(2, 255)) - packets(protocol="tcp")
     (region,) = _differ(a, b).regions()
     assert (region.before.rule, region.after.rule, region.after.chain) == (None, None, "filter/FORWARD")
+
+
+def test_a_cut_keeps_tracking_on() -> None:
+    # Tracked fragments are reassembled: the rule that tracks counts, though no packet of the change matches it.
+    tracking = "-A FORWARD -p tcp -m conntrack --ctstate ESTABLISHED -j ACCEPT\n"
+    old, new = (_parse(f"{tracking}-A FORWARD -p udp -j {target}") for target in ("DROP", "REJECT"))
+    changed = _differ(old, new).of(Kind.CHANGED)
+    assert changed == packets(protocol="udp", family=Family.IPV4, ttl=(2, 255), fragment=False)
