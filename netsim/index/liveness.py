@@ -327,7 +327,9 @@ class Liveness:
                 for hook, reach, index in cuts:
                     gone = {i for i in members if i not in kept}
                     rules = _without(index.rules, gone)
-                    less = Index(rules, addresses=index.addresses, variables=index.variables)
+                    less = Index(
+                        rules, addresses=index.addresses, variables=index.variables, whole=index.whole
+                    )
                     if _met(less, rule, reach.where, hook):
                         return False
                 return True

@@ -48,6 +48,12 @@ def _dead(d: Dead, rules: RuleSet) -> Finding:
             "never-matches", Severity.MEDIUM, "this rule matches no packet at all",
             proof="its conditions have no packet in common", rules=(d.rule,), edit=delete,
         )  # fmt: skip
+    if d.death is Death.UNSENT and rules.chains[d.rule.chain].hook is not None:
+        return Finding(
+            "dead-rule", Severity.MEDIUM, f"no packet that comes to {d.rule.chain} matches this rule",
+            proof="what can come to this hook and what it matches have no packet in common", rules=(d.rule,),
+            edit=delete,
+        )  # fmt: skip
     if d.death is Death.UNSENT:
         return Finding(
             "dead-rule", Severity.MEDIUM, f"{d.rule.chain} is called for no packet that this rule matches",
