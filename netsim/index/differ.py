@@ -52,7 +52,7 @@ from netsim.rules.model import (
     Untrack,
     Verdict,
 )
-from netsim.space.diagram import AND, DIFFER, FALSE, LESS, OR, TRUE, UNION
+from netsim.space.diagram import AND, DIFFER, FALSE, LESS, OR, TRUE, UNION, Operation
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS
 from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, bits_node
 from netsim.space.transform import Transformation, agreement
@@ -63,6 +63,10 @@ POINTS = {
     Point.OUTPUT: (Point.OUTPUT, Point.POSTROUTING),
 }
 """The hook points of each journey. Destination NAT may move a packet from forward to input and back."""
+
+
+REGIONS = 20_000
+"""How many regions of one hook are told by their rules."""
 
 
 class Kind(Enum):
@@ -316,7 +320,8 @@ class Side:
     """What one rule set does with the packets of a region, and which rule (or policy, None) says so.
 
     `outcomes` has several members where something unmodelled decides; `rule` is then the first one that may.
-    `decided` is False where no rule and no policy is asked (a TTL that ends, a base chain that is not there).
+    `decided` is False where no rule and no policy is asked (a TTL that ends, a base chain that is not there);
+    `many` is True where there are more rules than anybody wants to be told.
     """
 
     outcomes: Outcome
@@ -324,6 +329,7 @@ class Side:
     rule: Rule | None = None
     trail: tuple[Rule, ...] = ()
     decided: bool = True
+    many: bool = False
 
 
 @attrs.frozen(slots=True)
@@ -347,7 +353,7 @@ class Differ:
     def __init__(self, before: Index, after: Index, hook: Point, within: PacketSet) -> None:
         before, after = aligned(before, after)
         self.hook = hook
-        with POOL.lock:
+        with POOL.lock, POOL.budget(before.limits.nodes):
             reach = reach_of_change(before, after, hook)
             self.asked = POOL.apply(AND, reach.where, within.node)
             self.indexes = cut(before, reach), cut(after, reach)
@@ -388,22 +394,26 @@ class Differ:
                 result |= packets
         return result
 
-    def regions(self) -> Iterator[Region]:
-        """The parts by deciding rules; one at a time, since unrelated lists have very many."""
+    def regions(self, limit: int = REGIONS) -> Iterator[Region]:
+        """The parts by deciding rules; one at a time, since unrelated lists have very many.
+
+        Behind `limit` regions the rest of each part comes as one whose sides are `many`.
+        """
         if not self.parts:
             return
-        with POOL.lock:
+        nodes = self.indexes[0].limits.nodes
+        told = 0
+        with POOL.lock, POOL.budget(nodes):
             every = POOL.fold(OR, [p.node for *_, p in self.parts])
-            watches = Watch(), Watch()
-            for index, watch in zip(self.indexes, watches, strict=True):
-                index.flow.journey(every, self.hook, watch)
+            old, new = (_Deciders(index, every, self.hook) for index in self.indexes)
         for kind, was, now, packets in self.parts:
-            with POOL.lock:
-                olds = list(_sides(packets.node, was, watches[0].decisions))
+            with POOL.lock, POOL.budget(nodes):
+                olds = old.sides(packets.node, was, limit)
             for before, part in olds:
-                with POOL.lock:
-                    news = list(_sides(part, now, watches[1].decisions))
-                for after, node in news:
+                with POOL.lock, POOL.budget(nodes):
+                    news = new.sides(part, now, max(1, limit - told)) if not before.many else []
+                for after, node in news or [(Side(now, many=True), part)]:
+                    told += 1
                     yield Region(kind, self.hook, PacketSet(node), before, after)
 
 
@@ -415,7 +425,10 @@ def aligned(before: Index, after: Index) -> tuple[Index, Index]:
         texts = pure_texts(index.rules)
         mine = numbered(texts) if index.variables is None else index.variables
         if any(mine.get(text) != variables.get(text) for text in texts):
-            index = Index(index.rules, addresses=index.addresses, variables=variables, limits=index.limits)
+            index = Index(
+                index.rules, addresses=index.addresses, variables=variables, limits=index.limits,
+                whole=index.whole,
+            )  # fmt: skip
         result.append(index)
     return result[0], result[1]
 
@@ -431,7 +444,9 @@ def cut(index: Index, reach: Reach, gone: Mapping[str, int] = MappingProxyType({
     levels = index.flow.functions.compiler.variables
     first = FIELDS["variables"].levels[0]
     variables = {text: level - first for text, level in levels.items()}
-    return Index(rules, addresses=index.addresses, variables=variables, limits=index.limits)
+    return Index(
+        rules, addresses=index.addresses, variables=variables, limits=index.limits, whole=index.whole
+    )
 
 
 def _kind(was: int, now: int) -> Kind:
@@ -454,10 +469,10 @@ _ASIDE = frozenset(level for name in ASIDE for level in FIELDS[name].levels)
 
 def moved(before: tuple[Piece, ...], after: tuple[Piece, ...]) -> int:
     """Where both let a packet go on and it is not the same packet."""
-    return moved(_by_change(before), _by_change(after), _ASIDE)
+    return made_differently(_by_change(before), _by_change(after), _ASIDE)
 
 
-def moved(
+def made_differently(
     old: Mapping[Transformation, int], new: Mapping[Transformation, int], aside: Collection[int]
 ) -> int:
     """Where two sides let a packet go on and make different packets of it, the levels `aside` left out."""
@@ -496,36 +511,87 @@ def _unmatched(
 _VERDICTS = {Verdict.ACCEPT: Outcome.ACCEPT, Verdict.DROP: Outcome.DROP, Verdict.REJECT: Outcome.REJECT}
 
 
-def _sides(packets: int, mask: Outcome, decisions: Iterable[Decision]) -> Iterator[tuple[Side, int]]:
-    """Packets of one outcome mask, by the rule that decides them; disjoint parts whose union is the set."""
-    rest = packets
-    for d, where in _in_order(mask, decisions):
-        if not rest:
-            return
-        part = POOL.apply(AND, rest, where)
-        if part:
-            rest = POOL.apply(LESS, rest, part)
-            yield Side(mask, d.chain.name, d.rule, d.trail), part
-    if rest:
-        yield Side(mask, decided=False), rest
+@attrs.frozen(slots=True)
+class _Tree:
+    """Some decisions in their order and the union of their packets; a leaf has a side and no branches."""
+
+    packets: int
+    side: Side | None
+    branches: tuple[_Tree, ...] = ()
 
 
-def _in_order(mask: Outcome, decisions: Iterable[Decision]) -> Iterator[tuple[Decision, int]]:
+class _Deciders:
+    """Which rules of one side decide packets, found by descending a tree of unions."""
+
+    def __init__(self, index: Index, packets: int, hook: Point) -> None:
+        watch = Watch()
+        index.flow.journey(packets, hook, watch)
+        self._decisions = watch.decisions
+        self._variables = bool(index.flow.functions.compiler.variables)
+        self._trees: dict[Outcome, _Tree] = {}
+
+    def sides(self, packets: int, mask: Outcome, limit: int) -> list[tuple[Side, int]]:
+        """Packets of one outcome mask, by the rule that decides them; disjoint parts whose union is the set.
+
+        Behind `limit` sides the rest has one that is `many`.
+        """
+        found: dict[object, tuple[Side, int]] = {}
+        tree = self._tree(mask)
+        rest = POOL.apply(LESS, packets, tree.packets)
+        waiting = [(tree, POOL.apply(AND, packets, tree.packets))]
+        while waiting:
+            tree, part = waiting.pop()
+            if not part:
+                continue
+            side = tree.side
+            if len(found) >= limit:
+                key: object = ()
+                side = Side(mask, many=True)
+            elif side is not None:
+                key = (side.chain, id(side.rule), tuple(map(id, side.trail)))
+            if side is not None:
+                found[key] = side, POOL.apply(OR, part, found[key][1] if key in found else FALSE)
+            else:  # the earlier branch takes what it can
+                first, second = tree.branches
+                waiting.append((second, POOL.apply(LESS, part, first.packets)))
+                waiting.append((first, POOL.apply(AND, part, first.packets)))
+        result = list(found.values())
+        return [*result, (Side(mask, decided=False), rest)] if rest else result
+
+    def _tree(self, mask: Outcome) -> _Tree:
+        if mask not in self._trees:
+            ordered = _in_order(mask, self._decisions, self._variables)
+            layer = [_Tree(node, Side(mask, d.chain.name, d.rule, d.trail)) for d, node in ordered if node]
+            while len(layer) > 1:
+                pairs = zip(layer[::2], layer[1::2], strict=False)
+                joined = [_Tree(POOL.apply(OR, a.packets, b.packets), None, (a, b)) for a, b in pairs]
+                layer = [*joined, layer[-1]] if len(layer) % 2 else joined
+            self._trees[mask] = layer[0] if layer else _Tree(FALSE, Side(mask, decided=False))
+        return self._trees[mask]
+
+
+def _in_order(
+    mask: Outcome, decisions: Iterable[Decision], variables: bool
+) -> Iterator[tuple[Decision, int]]:
     """The decisions that can be the reason for a mask, and where.
 
     For one verdict those that are certain, then, as the specification has it, the last that may be: the way on
     which undecided rules do not apply. For several verdicts what is undecided comes first.
     """
+
+    def quantified(node: int, operation: Operation) -> int:
+        return POOL.quantify(node, VARIABLE_LEVELS, operation) if variables else node
+
     found = [d for d in decisions if d.verdict is None or _VERDICTS[d.verdict] & mask]
     if mask in (Outcome.ACCEPT, Outcome.DROP, Outcome.REJECT):
         found = [d for d in found if d.verdict is not None]
         for d in found:
-            yield d, POOL.quantify(d.sure, VARIABLE_LEVELS, AND)
+            yield d, quantified(d.sure, AND)
         found.reverse()
     else:
         found.sort(key=lambda d: not _doubtful(d))
     for d in found:
-        yield d, POOL.quantify(POOL.apply(OR, d.sure, d.maybe), VARIABLE_LEVELS, OR)
+        yield d, quantified(POOL.apply(OR, d.sure, d.maybe), OR)
 
 
 def _doubtful(d: Decision) -> bool:
@@ -542,6 +608,7 @@ __all__ = [
     "aligned",
     "chains_of",
     "cut",
+    "made_differently",
     "moved",
     "sliced",
     "unaligned",

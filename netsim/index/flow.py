@@ -183,14 +183,14 @@ def _opens_destination(change: Transformation) -> bool:
 
 
 class Flow:
-    """Asks the chains of one rule set about sets of packets."""
+    """Asks the chains of one rule set, or of a part cut out of `whole`, about sets of packets."""
 
-    def __init__(self, rules: RuleSet, functions: Functions, addresses: Addresses) -> None:
+    def __init__(self, rules: RuleSet, functions: Functions, addresses: Addresses, whole: RuleSet) -> None:
         self.rules = rules
         self.functions = functions
         self.addresses = addresses
-        self._tracks = uses_tracking(rules)
-        self._redirects = any(redirects(effect) for rule in rules.rules() for effect in rule.effects)
+        self._tracks = uses_tracking(whole)
+        self._redirects = any(redirects(effect) for rule in whole.rules() for effect in rule.effects)
 
     def at(self, point: Point, pieces: Iterable[Piece]) -> Passage:
         """What the base chains of one hook point do with pieces, one chain after the other."""

@@ -49,7 +49,11 @@ def _share(part: Any, asked: Any) -> Fraction:
 
 
 class Index:
-    """The index of `rules`. `addresses` are the device's own; `variables` see `compile.numbered`."""
+    """The index of `rules`. `addresses` are the device's own; `variables` see `compile.numbered`.
+
+    `whole` is the rule set that `rules` is cut out of: what holds for all of it, such as that connections are
+    tracked, holds for the part.
+    """
 
     def __init__(
         self,
@@ -58,8 +62,10 @@ class Index:
         addresses: Addresses = NO_ADDRESSES,
         variables: Mapping[str, int] | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        whole: RuleSet | None = None,
     ) -> None:
         self.rules = rules
+        self.whole = whole or rules
         self.addresses = addresses
         self.variables = variables
         self.limits = limits
@@ -76,7 +82,7 @@ class Index:
         from netsim.index.function import Functions
 
         compiler = Compiler(self.rules, variables=self.variables)
-        return Flow(self.rules, Functions(self.rules, compiler), self.addresses)
+        return Flow(self.rules, Functions(self.rules, compiler), self.addresses, self.whole)
 
     def decide(self, packet: Packet, *, hook: Point = Point.FORWARD) -> Ruling:
         """The ruling on one packet, equal to that of `evaluate`.

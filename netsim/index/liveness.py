@@ -16,6 +16,7 @@ trusted for a "no".
 
 from __future__ import annotations
 
+import contextlib
 import random
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from typing import TypeGuard
 
 import attrs
 
+from netsim.errors import BudgetExceeded
 from netsim.index.boxes import Box, Boxes, box_of, chain_boxes, cover, intersect, is_empty, positions
 from netsim.index.differ import POINTS, Reach, chains_of, cut, reach_of_rules, unstable_levels, written
 from netsim.index.flow import Watch
@@ -65,7 +67,7 @@ class Death(Enum):
 class Dead:
     """The proof that a rule is dead. `cover`: the rules that take its packets, none of which can be left out.
 
-    `irredundant` False: the work budget ended before every member had been tried.
+    `irredundant` False: the work budget ended before every member had been tried (no cover: before any was found).
     """
 
     rule: Rule
@@ -107,6 +109,7 @@ class Liveness:
         self._shifting: dict[str, set[str]] = {}
         self._unstable: dict[Point, set[int]] = {}
         self._dead: dict[int, Dead] = {}
+        self._open: dict[int, Rule] = {}
         family = self.rules.family
         self.mine: Box = {} if family is None else {"family": ((int(family), int(family)),)}
         self.fragments = self.rules.backend == "nft" and not uses_tracking(self.rules)
@@ -137,6 +140,11 @@ class Liveness:
         values, hook = self._live[id(rule)]
         found = self._walked.get(id(values))
         return None if found is None else (values, hook, *found)
+
+    @property
+    def undecided(self) -> tuple[Rule, ...]:
+        """The rules for which the work budget was not enough: neither proven dead nor seen alive."""
+        return tuple(rule for i, rule in self._open.items() if i not in self._live)
 
     # Where chains are called
 
@@ -260,7 +268,7 @@ class Liveness:
             family = Family(box["family"][0][0])
         for hook in self.hooks[chain.name]:
             values = values_in(box, family, hook, rng)
-            found = self._walk.visit(values, hook)
+            found = self._visited(values, hook)
             for met in found:
                 if met not in self._live:
                     self._live[met] = (values, hook)
@@ -269,6 +277,12 @@ class Liveness:
             if id(rule) in self._live:
                 return True
         return False
+
+    def _visited(self, values: Values, hook: Point) -> set[int]:
+        """The rules that a packet meets; with too many undecided ways, those that it met on the ways gone."""
+        with contextlib.suppress(BudgetExceeded):
+            self._walk.visit(values, hook)
+        return self._walk.met
 
     def shifting(self, chain: Chain) -> set[str]:
         """The fields that change while a packet is in a chain and what it calls."""
@@ -285,12 +299,19 @@ class Liveness:
     # The exact question
 
     def _exactly(self, rule: Rule, chain: Chain) -> None:
-        for hook in self.hooks[chain.name]:
-            found = self.matched(rule, hook)
-            if found:
-                self._live[id(rule)] = (self._confirmed(rule, found, hook).values(), hook)
-                return
-        self._dead[id(rule)] = self._explained(rule, chain)
+        try:
+            for hook in self.hooks[chain.name]:
+                found = self.matched(rule, hook)
+                if found:
+                    self._live[id(rule)] = (self._confirmed(rule, found, hook).values(), hook)
+                    return
+        except BudgetExceeded:
+            self._open[id(rule)] = rule
+            return
+        try:
+            self._dead[id(rule)] = self._explained(rule, chain)
+        except BudgetExceeded:
+            self._dead[id(rule)] = Dead(rule, Death.COVERED, (), irredundant=False)
 
     def _confirmed(self, rule: Rule, found: PacketSet, hook: Point) -> Packet:
         """A packet of a set of packets that meet the rule: one of which the walk says so too, if it is found."""
@@ -298,7 +319,7 @@ class Liveness:
         assert first is not None
         for packet in (first, *(found.sample(seed=seed) for seed in range(TRIES))):
             assert packet is not None
-            if id(rule) in self._walk.visit(packet.values(), hook):
+            if id(rule) in self._visited(packet.values(), hook):
                 return packet
         return first  # behind a field that a translation left open: the set is the proof
 
@@ -351,7 +372,9 @@ class Liveness:
                 for hook, reach, index in cuts:
                     gone = {i for i in members if i not in kept}
                     rules = _without(index.rules, gone)
-                    less = Index(rules, addresses=index.addresses, variables=index.variables)
+                    less = Index(
+                        rules, addresses=index.addresses, variables=index.variables, whole=index.whole
+                    )
                     if _met(less, rule, reach.where, hook):
                         return False
                 return True

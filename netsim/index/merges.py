@@ -259,8 +259,10 @@ class _Chain:
         """Whether two rules may match one packet, a later fragment's payload being read as anything."""
         if b is None:
             return True
-        steady = {d: r for d, r in a.items() if d in FIELDS and not FIELDS[d].needs and d != "protocol"} | {
-            d: r for d, r in a.items() if d in _ADDRESSES
+        steady: Box = {
+            d: r
+            for d, r in a.items()
+            if d in _ADDRESSES or (d in FIELDS and not FIELDS[d].needs and d != "protocol")
         }
         return meets(steady, {d: r for d, r in b.items() if d in steady})
 

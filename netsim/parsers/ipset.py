@@ -51,6 +51,11 @@ class IpSet:
     modelled: bool = True
     netmask: int | None = None
 
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The names of the sets that a list of sets holds."""
+        return tuple(str(parts[0]) for parts, _, _ in self.entries) if self.kind == "list:set" else ()
+
     def condition(self, sides: tuple[str, ...], family: Family) -> Condition | None:
         """See `rules.bind.NamedSet`. None for what is not modelled (sets with timeouts, marks)."""
         if not self.modelled:

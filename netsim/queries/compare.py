@@ -211,6 +211,8 @@ def _judgement(side: Side, rules: RuleSet) -> Judgement:
     verdict = verdicts[0] if len(verdicts) == 1 else f"unknown ({' or '.join(verdicts)})"
     if side.rule is not None:
         return Judgement(verdict, side.rule.source.line_place, side.rule, side.rule.text, side.trail)
+    if side.many:
+        return Judgement(verdict, "one of very many rules")
     if not side.decided:
         accepted = side.outcomes == Outcome.ACCEPT
         return Judgement(verdict, "no chain" if accepted else "forwarding", None, "")

@@ -236,6 +236,7 @@ class Rules(Displayed):
             ruleset = bind(ruleset, addresses=addresses, sets=sets)
         self.ruleset = ruleset
         self.sets: tuple[str, ...] | None = None if sets is None else tuple(sets)
+        self.listed = frozenset(name for each in (sets or {}).values() for name in each.listed)
         self.index = Index(ruleset, addresses=own_addresses(addresses), limits=limits)
         self._addresses = addresses
         self._named_sets = sets

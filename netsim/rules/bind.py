@@ -36,7 +36,12 @@ Interfaces = Mapping[str, Iterable[str]]
 
 
 class NamedSet(Protocol):
-    """A set that rules name: what a match on it means."""
+    """A set that rules name: what a match on it means, and which other sets it holds."""
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The names of the sets that it holds."""
+        ...
 
     def condition(self, sides: tuple[str, ...], family: Family) -> Condition | None:
         """The condition that `sides` (src, dst, ...) of a packet are in the set; None: cannot be said."""

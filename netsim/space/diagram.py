@@ -242,12 +242,13 @@ class Pool:
         """Like `node`, but the children may test this level or ones above it."""
         if all(self.level[c] > level for c in children):
             return self.node(level, bounds, children)
-        result, start = FALSE, 0
+        ranges: dict[int, list[Range]] = {}
+        start = 0
         for bound, child in zip(bounds, children, strict=True):
-            test = self.interval(level, ((start, bound),))
-            result = self.apply(UNION, result, self.apply(WITHIN, test, child))
+            ranges.setdefault(child, []).append((start, bound))
             start = bound + 1
-        return result
+        parts = [self.apply(WITHIN, self.interval(level, where), child) for child, where in ranges.items()]
+        return self.fold(UNION, parts)
 
     def fold(self, operation: Operation, operands: Sequence[int], empty: int = FALSE) -> int:
         """The operands combined in order, as a balanced tree; the operation is associative."""

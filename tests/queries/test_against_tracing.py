@@ -58,7 +58,7 @@ class Trace:
     def interfaces(self, link: str) -> Iterator[tuple[Device, Interface]]:
         for device in self.network.devices.values():
             for interface in device.interfaces:
-                if interface.link == link:
+                if interface.link == link and interface.up:
                     yield device, interface
 
     def on_link(self, link: str, address: int) -> bool:
@@ -218,6 +218,8 @@ class Trace:
                 found.append(hop)
                 continue
             for interface in device.interfaces:
+                if not interface.up:
+                    continue
                 if hop.via is not None and any(hop.via in p for p in interface.addresses):
                     found.append(attrs.evolve(hop, interface=interface.name))
                     break
@@ -245,25 +247,36 @@ class Trace:
     def lookup(self, device: Device, table: str, dst: int) -> Route | None:
         routes = [r for r in device.routes if r.table == table]
         if table == "main":  # those that the interfaces bring are older than every other
-            near = [(p, i.name) for i in device.interfaces for p in i.addresses]
+            near = [(p, i.name) for i in device.interfaces if i.up for p in i.addresses]
             routes = [
                 *(Route(Prefix(p.family, p.first, p.length), (NextHop(name),)) for p, name in near),
                 *routes,
             ]
+        if not all(i.up for i in device.interfaces):  # what leads through one that is down is gone
+            routes = [r for r in routes if r.type is not RouteType.UNICAST or self.hops(device, r)]
         fitting = [r for r in routes if r.prefix.first <= dst <= r.prefix.last]
         return min(fitting, key=lambda r: (-r.prefix.length, r.metric), default=None)
 
 
 def outcome(network: netsim.Network, source: str, target: str, header: Header) -> str:
     """allowed, blocked or split, by every way of the packet and of its answers."""
+    return fate(network, source, target, header)[0]
+
+
+def fate(
+    network: netsim.Network, source: str, target: str, header: Header
+) -> tuple[str, frozenset[tuple[Any, ...]]]:
+    """The outcome, and as which packets it arrives: source, destination and their ports."""
     wanted = {p.address for p in network.hosts[target].addresses}
     opening = Trace(network, wanted)
     opening.send(network.hosts[source], {**header, "tcp_flags": "SYN"})
     results = []
+    arrivals = set()
     for why, arrived, seen, link in opening.ends:
         if why != "arrived":
             results.append(False)
             continue
+        arrivals.add(tuple(arrived[key] for key in ("src", "sport", "dst", "dport")))
         swapped = {
             "src": arrived["dst"], "dst": arrived["src"], "sport": arrived["dport"], "dport": arrived["sport"],
             "ttl": header["ttl"], "tcp_flags": "SYN,ACK",
@@ -277,7 +290,8 @@ def outcome(network: netsim.Network, source: str, target: str, header: Header) -
             ends = (came["src"], came["sport"], came["dst"], came["dport"])
             asked = (header["dst"], header["dport"], header["src"], header["sport"])
             results.append(why == "arrived" and ends == asked)
-    return "allowed" if all(results) else "split" if any(results) else "blocked"
+    status = "allowed" if all(results) else "split" if any(results) else "blocked"
+    return status, frozenset(arrivals)
 
 
 LINKS = "abcd"
@@ -326,6 +340,11 @@ def rules(rng: random.Random, links: list[str], number: int) -> str:
 
 
 def network(rng: random.Random) -> netsim.Network:
+    return netsim.Network.build(**parts(rng))
+
+
+def parts(rng: random.Random) -> dict[str, Any]:
+    """Devices and hosts of a network at random."""
     devices: dict[str, Any] = {}
     where: dict[str, list[str]] = {}
     for number in range(1, rng.randint(1, 3) + 1):
@@ -361,7 +380,7 @@ def network(rng: random.Random) -> netsim.Network:
             near = [f"10.0.{at}.{m}" for m, r in enumerate(where, 1) if link in where[r]]
             gateway = {"gateway": rng.choice(near)} if rng.random() < 0.6 else {}
             hosts[f"{link}{n}"] = {"address": f"10.0.{at}.{n}", "link": link, **gateway}
-    return netsim.Network.build(devices=devices, hosts=hosts)
+    return {"devices": devices, "hosts": hosts}
 
 
 def check(rng: random.Random) -> None:

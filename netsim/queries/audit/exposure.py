@@ -7,20 +7,32 @@ counts the same). A rule in a chain that is jumped to is judged with the conditi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import log2
 
 from netsim.index import Index
 from netsim.index.boxes import Box, box_of, cover, intersect, is_empty, within
+from netsim.index.flow import Watch
 from netsim.index.liveness import Liveness
 from netsim.index.witness import values_in
 from netsim.queries.audit.finding import Finding, Severity
 from netsim.rules.journey import is_filter
-from netsim.rules.model import ActionKind, Chain, Nat, Netmap, Outcome, Point, Rule, RuleSet, Tracking
-from netsim.space.diagram import AND, LESS, Const, LevelMap, Shift
+from netsim.rules.model import (
+    ActionKind,
+    Chain,
+    Nat,
+    Netmap,
+    Outcome,
+    Point,
+    Rule,
+    RuleSet,
+    Tracking,
+    Verdict,
+)
+from netsim.space.diagram import AND, FALSE, LESS, OR, Const, LevelMap, Shift
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS, LEVEL_MAXIMA, Family, Range, State, interface_value
 from netsim.space.packet import Packet
-from netsim.space.packets import POOL, PacketSet, packets
+from netsim.space.packets import EVERYTHING, NOTHING, POOL, VARIABLE_LEVELS, PacketSet, packets
 from netsim.space.transform import Transformation, bits, constant
 
 MANAGEMENT: Mapping[int, str] = {
@@ -55,15 +67,28 @@ def permissive_findings(index: Index, liveness: Liveness) -> Iterator[Finding]:
         for rule, box in _accepting(index.rules, base, {}):
             if id(rule) in dead or is_empty(box) or not _opens(box):
                 continue
-            score, finding = _judged(rule, box, hook, index.rules.family or Family.IPV4)
-            if finding is not None and score > worst.get(id(rule), (-1, finding))[0]:
-                worst[id(rule)] = (score, finding)
+            for family in _families(index.rules, box):
+                score, finding = _judged(rule, box, hook, family)
+                if finding is not None and score > worst.get(id(rule), (-1, finding))[0]:
+                    worst[id(rule)] = (score, finding)
     yield from (finding for _, finding in worst.values())
+
+
+def _families(rules: RuleSet, box: Box) -> tuple[Family, ...]:
+    """The IP versions of a rule's packets."""
+    if rules.family is not None:
+        return (rules.family,)
+    ranges = box.get("family", ((0, 1),))
+    return tuple(f for f in Family if any(low <= f <= high for low, high in ranges))
+
+
+_CONTEXTS = 64
+"""In how many contexts one jump is followed; one that lies within another adds nothing."""
 
 
 def _accepting(rules: RuleSet, base: Chain, context: Box) -> Iterator[tuple[Rule, Box]]:
     """The accepting rules behind a base chain, each with the box of its condition and the jumps to it."""
-    seen: set[tuple[str, int]] = set()
+    seen: dict[int, list[Box]] = {}
     waiting: list[tuple[Chain, Box]] = [(base, context)]
     while waiting:
         chain, outside = waiting.pop()
@@ -77,9 +102,11 @@ def _accepting(rules: RuleSet, base: Chain, context: Box) -> Iterator[tuple[Rule
             box = _both(outside, box)
             if kind is ActionKind.ACCEPT:
                 yield rule, box
-            elif (rule.action.chain, id(rule)) not in seen and not is_empty(box):
-                seen.add((rule.action.chain, id(rule)))
-                waiting.append((rules.chains[rule.action.chain], box))
+            elif not is_empty(box):
+                known = seen.setdefault(id(rule), [])
+                if len(known) < _CONTEXTS and not any(within(box, other) for other in known):
+                    known.append(box)
+                    waiting.append((rules.chains[rule.action.chain], box))
 
 
 def _both(a: Box, b: Box) -> Box:
@@ -261,18 +288,22 @@ def answer_findings(index: Index) -> Iterator[Finding]:
     opening &= packets(protocol="udp") | packets(protocol="tcp", tcp_flags=("SYN,ACK,FIN,RST", "SYN"))
     if rules.family is not None:
         opening &= packets(family=rules.family)
-    accepted = index.permitted(possibly=True).node
-    sure = index.permitted().node
-    with POOL.lock:
+    outcomes = index.outcomes(EVERYTHING)
+    sure = outcomes.get(Outcome.ACCEPT, NOTHING).node
+    with POOL.lock, POOL.budget(index.limits.nodes):
+        accepted = POOL.fold(OR, [part.node for mask, part in outcomes.items() if mask & Outcome.ACCEPT])
+    lost: list[tuple[PacketSet, Transformation]] = []
+    with POOL.lock, POOL.budget(index.limits.nodes):
         for protocol in (6, 17):
             asked = POOL.apply(AND, POOL.apply(AND, opening.node, packets(protocol=protocol).node), sure)
             for family in Family if rules.family is None else (rules.family,):
                 change = _answer(protocol, family, untracked)
                 mine = POOL.apply(AND, asked, packets(family=family).node)
                 back = change.preimage(POOL, accepted)
-                lost = PacketSet(POOL.apply(LESS, mine, back))
-                if lost:
-                    yield from _unanswered(index, lost, change)
+                lost.append((PacketSet(POOL.apply(LESS, mine, back)), change))
+        found = _admitting(index, [part for part, _ in lost])
+    for rule, part in found:
+        yield _unanswered(index, rule, part, lost)
 
 
 def _admits_answers(rules: RuleSet) -> bool:
@@ -317,24 +348,38 @@ def _answer(protocol: int, family: Family, untracked: bool) -> Transformation:
     return change.then(constant("mac", 0x02_00_00_00_00_02))
 
 
-def _unanswered(index: Index, lost: PacketSet, change: Transformation) -> Iterator[Finding]:
-    for d in index.deciding(lost):
-        part = (d.packets | d.possibly) & lost
-        if not part or d.rule is None:
-            continue
-        witness = part.sample()
-        assert witness is not None
-        point = [value or 0 for value in change.at([v or 0 for v in witness.point()])]
-        answer = Packet.from_point(point)
-        ruling = index.decide(answer)
-        by = ruling.step.rule if ruling.step is not None else None
-        text = "it accepts connections whose answers are not accepted"
-        proof = f"the answer {answer} gets {ruling.verdict.value}" + ("" if by else " from the policy")
-        yield Finding(
-            "blocked-answer", Severity.HIGH, text, proof=proof, rules=(d.rule,), related=(by,) if by else (),
-            packets=part, witness=witness, edit="accept the answers: -m conntrack --ctstate ESTABLISHED -j ACCEPT"
-            if index.rules.tracking is Tracking.FILTERED else "accept the answers as well",
-        )  # fmt: skip
+def _admitting(index: Index, lost: Iterable[PacketSet]) -> list[tuple[Rule, PacketSet]]:
+    """The rules that accept some of these packets, each with its part."""
+    asked = POOL.fold(OR, [part.node for part in lost])
+    if not asked:
+        return []
+    watch = Watch()
+    index.flow.journey(asked, Point.FORWARD, watch)
+    found: dict[int, tuple[Rule, int]] = {}
+    for d in watch.decisions:
+        if d.rule is not None and d.verdict is Verdict.ACCEPT:
+            part = POOL.quantify(POOL.apply(OR, d.sure, d.maybe), VARIABLE_LEVELS, OR)
+            old = found.get(id(d.rule), (d.rule, FALSE))[1]
+            found[id(d.rule)] = d.rule, POOL.apply(OR, old, part)
+    return [(rule, PacketSet(part)) for rule, part in found.values() if part]
+
+
+def _unanswered(
+    index: Index, rule: Rule, part: PacketSet, lost: Iterable[tuple[PacketSet, Transformation]]
+) -> Finding:
+    witness, change = next((here.sample(), change) for these, change in lost if (here := part & these))
+    assert witness is not None
+    point = [value or 0 for value in change.at([v or 0 for v in witness.point()])]
+    answer = Packet.from_point(point)
+    ruling = index.decide(answer)
+    by = ruling.step.rule if ruling.step is not None else None
+    proof = f"the answer {answer} gets {ruling.verdict.value}" + ("" if by else " from the policy")
+    return Finding(
+        "blocked-answer", Severity.HIGH, "it accepts connections whose answers are not accepted", proof=proof,
+        rules=(rule,), related=(by,) if by else (), packets=part, witness=witness,
+        edit="accept the answers: -m conntrack --ctstate ESTABLISHED -j ACCEPT"
+        if index.rules.tracking is Tracking.FILTERED else "accept the answers as well",
+    )  # fmt: skip
 
 
 __all__ = ["MANAGEMENT", "answer_findings", "default_findings", "filters", "permissive_findings"]

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from netsim.errors import BudgetExceeded
+from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.index import Index
 from netsim.queries.audit.exposure import filters
 from netsim.queries.audit.finding import Audit, Finding, Severity
 from netsim.queries.audit.rules import Progress, audit_index
+from netsim.queries.audit.structure import named_words
 from netsim.queries.matrix import matrix
 from netsim.queries.reach import Blocker
 from netsim.rules.model import ActionKind, Chain, Point, RuleSet
@@ -40,7 +41,9 @@ def audit_network(network: Network, *, since: str = "", progress: Progress | Non
     total = len(indexes) + len(network.devices) + 1
     for done, (device, index) in enumerate(indexes):
         _tell(progress, done, total)
-        found = audit_index(index, sets=device.sets or None, since=since)
+        found = audit_index(
+            index, sets=device.sets or None, elsewhere=_named(network, device, index), since=since
+        )
         findings += (attrs.evolve(f, device=device.name) for f in found.findings)
         live.update(found.live)
         rules += found.rules
@@ -52,7 +55,10 @@ def audit_network(network: Network, *, since: str = "", progress: Progress | Non
         except BudgetExceeded as error:
             unfinished.append(f"{device.name}, IPv6 beside IPv4: {error}")
     _tell(progress, total - 1, total)
-    findings += _answers(network)
+    try:
+        findings += _answers(network)
+    except BudgetExceeded as error:
+        unfinished.append(f"answers between services: {error}")
     _tell(progress, total, total)
     findings.sort(key=lambda f: -f.severity)
     what = network.name or network.root or "the network"
@@ -62,6 +68,16 @@ def audit_network(network: Network, *, since: str = "", progress: Progress | Non
 def _tell(progress: Progress | None, done: int, total: int) -> None:
     if progress is not None:
         progress(done, total)
+
+
+def _named(network: Network, device: Device, index: Index) -> set[str]:
+    """The sets of a device that need no name in these rules: lists and its other rules name them."""
+    sets = device.sets or {}
+    mine = network.indexes[device.name]
+    if index is not mine[0]:
+        return set(sets)  # told with its first rules
+    found = {name for each in sets.values() for name in each.listed}
+    return found.union(*(named_words(other.rules) for other in mine if other is not index))
 
 
 # IPv6 beside IPv4
@@ -80,7 +96,7 @@ def _families(network: Network, device: Device) -> Iterator[Finding]:
         closed = [i for i in by_family[Family.IPV4] if any(h is hook for h, _ in filters(i.rules))]
         if not closed or (hook is Point.FORWARD and device.ip_forward is False):
             continue
-        with POOL.lock:
+        with POOL.lock, POOL.budget(DEFAULT_LIMITS.nodes):
             four = _services(closed, Family.IPV4, hook)
             six = _services(by_family[Family.IPV6], Family.IPV6, hook)
             more = PacketSet(POOL.apply(LESS, six, four))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from netsim.errors import BudgetExceeded
 from netsim.index import Index
@@ -25,9 +25,16 @@ Progress = Callable[[int, int], object]
 
 
 def audit_index(
-    index: Index, *, sets: Iterable[str] | None = None, since: str = "", progress: Progress | None = None
+    index: Index,
+    *,
+    sets: Iterable[str] | None = None,
+    elsewhere: Collection[str] = (),
+    since: str = "",
+    progress: Progress | None = None,
 ) -> Audit:
     """Every finding about an indexed rule set; `sets` are the names of the sets given (None: none were).
+
+    `elsewhere` are those that something besides these rules names.
 
     `since` says when the counters were reset, in any words; without it that is unknown. A part that exceeds the
     budget is named in `unfinished`, the others stand.
@@ -43,12 +50,18 @@ def audit_index(
         ("permissive rules", lambda: permissive_findings(index, liveness)),
         ("default deny", lambda: default_findings(index)),
         ("answers", lambda: answer_findings(index)),
-        ("sets", lambda: set_findings(rules, sets)),
+        ("sets", lambda: set_findings(rules, sets, elsewhere)),
         ("order of base chains", lambda: order_findings(index)),
         ("unmodelled conditions", lambda: unmodelled_findings(index, liveness)),
         ("counters", lambda: counter_findings(rules, since)),
     ]
     unfinished: list[str] = []
+    if liveness.undecided:
+        places = ", ".join(r.source.line_place for r in liveness.undecided[:6])
+        more = len(liveness.undecided) - 6
+        unfinished.append(
+            f"dead rules: {places}{f' and {more} more' if more > 0 else ''} need more work than is granted (Limits.nodes)"
+        )
     for done, (name, step) in enumerate(steps):
         if progress is not None:
             progress(done, len(steps))
@@ -60,13 +73,15 @@ def audit_index(
         progress(len(steps), len(steps))
     findings.sort(key=lambda f: -f.severity)
     live = {entry.rule.id: entry.packet for entry in liveness.live}
-    return Audit(what, tuple(findings), live, len(live) + len(liveness.dead), tuple(unfinished))
+    return Audit(what, tuple(findings), live, sum(1 for _ in rules.rules()), tuple(unfinished))
 
 
 def audit_rules(rules: Rules | RuleSet, *, since: str = "", progress: Progress | None = None) -> Audit:
     """Every finding about one rule set; see `audit_index`."""
     if isinstance(rules, Rules):
-        return audit_index(rules.index, sets=rules.sets, since=since, progress=progress)
+        return audit_index(
+            rules.index, sets=rules.sets, elsewhere=rules.listed, since=since, progress=progress
+        )
     return audit_index(Index(rules), since=since, progress=progress)
 
 

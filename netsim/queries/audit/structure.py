@@ -5,7 +5,7 @@ Everything here is exact but for counters, which are evidence. A rule set withou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import attrs
 
@@ -48,11 +48,22 @@ def _dead(d: Dead, rules: RuleSet) -> Finding:
             "never-matches", Severity.MEDIUM, "this rule matches no packet at all",
             proof="its conditions have no packet in common", rules=(d.rule,), edit=delete,
         )  # fmt: skip
+    if d.death is Death.UNSENT and rules.chains[d.rule.chain].hook is not None:
+        return Finding(
+            "dead-rule", Severity.MEDIUM, f"no packet that comes to {d.rule.chain} matches this rule",
+            proof="what can come to this hook and what it matches have no packet in common", rules=(d.rule,),
+            edit=delete,
+        )  # fmt: skip
     if d.death is Death.UNSENT:
         return Finding(
             "dead-rule", Severity.MEDIUM, f"{d.rule.chain} is called for no packet that this rule matches",
             proof="what its callers send and what it matches have no packet in common", rules=(d.rule,),
             related=_callers(rules, d.rule.chain), edit=delete,
+        )  # fmt: skip
+    if not d.cover:
+        return Finding(
+            "dead-rule", Severity.MEDIUM, "no packet reaches this rule", rules=(d.rule,), edit=delete,
+            proof="what reaches it is computed and empty; which rules take its packets needs more work than is granted",
         )  # fmt: skip
     same = all(_alike(d.rule, other) for other in d.cover)
     together = "takes" if len(d.cover) == 1 else "together take"
@@ -95,8 +106,18 @@ def _place(chain: Chain) -> str:
     return place if place != "(no place)" else chain.name
 
 
-def set_findings(rules: RuleSet, given: Iterable[str] | None) -> Iterator[Finding]:
-    """Sets that rules name and nobody gives, and sets that nobody names. `given` None: no sets were given."""
+def named_words(rules: RuleSet) -> set[str]:
+    """The words of all rules: a set that is none of them is named nowhere."""
+    return {word for rule in rules.rules() for word in rule.text.replace('"', " ").split()}
+
+
+def set_findings(
+    rules: RuleSet, given: Iterable[str] | None, elsewhere: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Sets that rules name and nobody gives, and sets that nobody names. `given` None: no sets were given.
+
+    `elsewhere` are the sets that lists of sets, or other rule sets of the device, name.
+    """
     missing: dict[str, list[Rule]] = {}
     for rule in rules.rules():
         for c in flat(rule.conditions):
@@ -108,8 +129,9 @@ def set_findings(rules: RuleSet, given: Iterable[str] | None) -> Iterator[Findin
             "undefined-set", Severity.MEDIUM, f"the set {name} is not given: what depends on it is unknown",
             proof="these rules name it", rules=unique, edit="give the sets (ipset save) with the rules",
         )  # fmt: skip
+    words = named_words(rules) if given else set()
     for name in given or ():
-        if not any(name in rule.text.split() for rule in rules.rules()):
+        if name not in words and name not in elsewhere:
             yield Finding(
                 "unused-set", Severity.LOW, f"no rule names the set {name}", place=rules.file or rules.device
             )
@@ -175,4 +197,11 @@ def order_findings(index: Index) -> Iterator[Finding]:
                     break
 
 
-__all__ = ["chain_findings", "counter_findings", "dead_findings", "order_findings", "set_findings"]
+__all__ = [
+    "chain_findings",
+    "counter_findings",
+    "dead_findings",
+    "named_words",
+    "order_findings",
+    "set_findings",
+]
