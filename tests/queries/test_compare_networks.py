@@ -136,5 +136,3 @@ def test_every_packet_is_where_its_ways_put_it(seed: int) -> None:
 def test_many_more_packets() -> None:
     for seed in range(1_000):
         check(random.Random(seed))
-
-
