@@ -145,7 +145,9 @@ class Visits(Walk):
 
     def _doubt(self, state: _State, rule: Rule, doubts: list[Doubt]) -> _Fork:
         self.open = self.open or any(isinstance(doubt, str) for doubt in doubts)
-        return super()._doubt(state, rule, doubts)
+        fork = super()._doubt(state, rule, doubts)
+        # Where there are too many ways, the first one shall have met everything.
+        return _Fork(fork.ways[::-1], fork.reasons)
 
 
 __all__ = ["Visits", "choose", "values_in"]

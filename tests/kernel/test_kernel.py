@@ -139,3 +139,18 @@ def test_what_is_written_loads_and_comes_back(family: int, backend: str) -> None
     report = json.loads(done.stdout)
     assert report["loaded"] >= 800
     assert report["wrong"] == []
+
+
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+@pytest.mark.parametrize("family", [4, 6])
+def test_witnesses_of_audits_and_comparisons_are_what_the_kernel_does(family: int, backend: str) -> None:
+    command = ["unshare", "-n", sys.executable, "-m", "tests.kernel.witnesses", str(family), backend]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-1500:]
+    report = json.loads(done.stdout)
+    assert report["wrong"] == []
+    assert report["live"] >= 17
+    assert report["compared"] >= report["comparisons"] >= 8

@@ -39,13 +39,13 @@ class Severity(IntEnum):
 
 
 CODES: Mapping[str, str] = {
-    "dead-rule": "no packet matches it, in any context, whatever the unmodelled says",
+    "dead-rule": "no packet matches it, in any context, for any unmodelled",
     "never-matches": "its own conditions contradict each other",
     "unused-chain": "nobody jumps to it",
     "unreachable-chain": "it is called, but for no packet that any rule of it matches",
     "redundant-rule": "without it every packet is treated the same",
-    "generalised-rule": "it decides otherwise than an earlier rule whose packets it contains (an exception)",
-    "correlated-rules": "two rules with different verdicts share some packets only: their order matters",
+    "generalised-rule": "an earlier rule with another verdict is an exception from it",
+    "correlated-rules": "they overlap and decide differently: their order matters",
     "mergeable-rules": "one rule can say the same",
     "over-permissive": "it accepts a large part of the space",
     "any-any": "it accepts everything from everywhere",
@@ -54,9 +54,9 @@ CODES: Mapping[str, str] = {
     "undefined-set": "a rule names a set that is not given",
     "unused-set": "no rule names it",
     "undefined-chain": "a rule jumps to a chain that is not there",
-    "blocked-answer": "what is accepted is not answered: the answer is not accepted",
+    "blocked-answer": "what it accepts is not answered: the answer is stopped",
     "asymmetric-return": "the answer takes a way on which nobody knows the connection",
-    "one-way-nat": "the answer does not pass the device that translated the opening packet",
+    "one-way-nat": "the answer misses the device that translated the packet",
     "ipv6-open": "IPv6 is open where IPv4 is closed",
     "unmodelled": "answers depend on what is not modelled",
     "order-dependent": "answers depend on the order of base chains of equal priority",

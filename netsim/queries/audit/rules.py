@@ -60,7 +60,7 @@ def audit_index(
         places = ", ".join(r.source.line_place for r in liveness.undecided[:6])
         more = len(liveness.undecided) - 6
         unfinished.append(
-            f"dead rules: {places}{f' and {more} more' if more > 0 else ''} need more work than is granted (Limits.nodes)"
+            f"dead rules: {places}{f' and {more} more' if more > 0 else ''} need more work than is granted"
         )
     for done, (name, step) in enumerate(steps):
         if progress is not None:
