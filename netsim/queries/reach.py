@@ -293,6 +293,7 @@ class Question:
         self.over_budget = ""
 
     def answer(self) -> Reachability:
+        """The answer; the caller holds the pool's lock."""
         asked = allowed = blocked = split = NOTHING
         shares: list[SourceShare] = []
         for source in self.sources:

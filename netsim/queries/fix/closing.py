@@ -5,7 +5,7 @@ Candidates are, in each chain, a DROP in front of the first rule that accepts pa
 stop all of them, an earlier one stops no less besides), and every line that accepts, deleted. Each is put into the
 network and asked: a candidate is good if everything is blocked and each expectation lets through exactly what it
 did. Where one line does not stop every way (equal-cost paths, several firewalls), sets of two, then of three, and so
-on are asked.
+on are asked. It is the opening packets that are stopped: a dropped answer would leave the destination exposed.
 
 Expectations. Packets that are asked to stop and that an expectation needs are a conflict: no edit can do both, and the
 answer names them. Else a DROP whose tightest box meets packets that an expectation needs is split: its packets' boxes
@@ -39,7 +39,7 @@ from netsim.queries.fix.search import TRIES, Candidate, Progress, worth
 from netsim.queries.fix.survey import Position, Survey, Visit, Where, plain, survey
 from netsim.queries.reach import Question
 from netsim.rules.journey import is_filter
-from netsim.rules.model import ACCEPT, DROP, Bits, Condition, In, Point, Verdict
+from netsim.rules.model import ACCEPT, DROP, Bits, Chain, Condition, In, Point, Verdict
 from netsim.space.diagram import AND, OR, TRUE
 from netsim.space.fields import FIELDS
 from netsim.space.packets import NOTHING, POOL, PacketSet, applies_node, bits_node, condition_node
@@ -74,7 +74,6 @@ class _Closing:
         self.progress = progress
         self.survey = survey(question, exposed, let=False)
         self.needed: list[Survey] = [survey(q, k.allowed, let=False) for q, k in keeps]
-        self.asked = 0
 
     def plan(self) -> Plan:
         result = Plan(survey=self.survey)
@@ -82,9 +81,11 @@ class _Closing:
             return result
         passing = self.survey.passing()
         wheres = list(dict.fromkeys(where for where, _ in passing))
-        if not passing:
-            text = "no rule sees these packets on their way: they cross no device whose rules are known"
-            result.reasons.append(Reason("no-rules", "", text, self.exposed))
+        seen = POOL.fold(OR, [plain(v.passed) for visits in passing.values() for v in visits])
+        unseen = self.exposed - PacketSet(seen)
+        if unseen:
+            text = "no rule sees these packets on their way"
+            result.reasons.append(Reason("no-rules", "", text, unseen))
             return result
         candidates: list[Candidate] = []
         for where in wheres:
@@ -174,14 +175,21 @@ class _Closing:
     def _candidates(self, where: Where, passing: dict[Goal, list[Visit]]) -> Iterator[Candidate]:
         rules = ruleset_of(self.network, where)
         keys = [k for k in passing if k[0] == where]
+        places: dict[str, list[Goal]] = {}
         for key in keys:
             base = rules.chains[key[1]]
-            point = base.hook.point if base.hook is not None else Point.FORWARD
-            if not base.rules and not is_filter(base, point):
-                continue
-            visits = passing[key]
-            for chain in dict.fromkeys(chain for v in visits for chain, _ in v.at):
-                yield from self._insertion(where, chain, visits, is_filter(base, point))
+            if base.rules or is_filter(base, _point(base)):
+                for chain in dict.fromkeys(chain for v in passing[key] for chain, _ in v.at):
+                    places.setdefault(chain, []).append(key)
+        for chain, callers in places.items():
+            for group in (callers, *([k] for k in callers if len(callers) > 1)):
+                home = all(is_filter(rules.chains[name], _point(rules.chains[name])) for _, name in group)
+                visits = [v for k in group for v in passing[k]]
+                wanted = [attrs.evolve(v, blocked=v.passed) for v in visits]
+                count = len(rules.chains[chain].rules)
+                for number in dict.fromkeys(latest(chain, count, wanted, sure) for sure in (False, True)):
+                    if number:
+                        yield from self._insertion(where, chain, number, visits, home)
         accepting = {
             id(r): r
             for k in keys
@@ -195,13 +203,9 @@ class _Closing:
                 yield Candidate((line,), frozenset(keys))
 
     def _insertion(
-        self, where: Where, chain: str, visits: Sequence[Visit], home: bool
+        self, where: Where, chain: str, number: int, visits: Sequence[Visit], home: bool
     ) -> Iterator[Candidate]:
         rules = ruleset_of(self.network, where).chains[chain].rules
-        wanted = [attrs.evolve(v, blocked=v.passed) for v in visits]
-        number = latest(chain, len(rules), wanted, False)
-        if not number:
-            return
         pieces = pieces_at((chain, number), visits)
         held = [
             p
@@ -259,6 +263,10 @@ class _Closing:
                     merged = True
                     break
         return parts
+
+
+def _point(base: Chain) -> Point:
+    return base.hook.point if base.hook is not None else Point.FORWARD
 
 
 def _place(c: Candidate) -> Position:
