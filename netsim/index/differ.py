@@ -431,11 +431,7 @@ def cut(index: Index, reach: Reach, gone: Mapping[str, int] = MappingProxyType({
     levels = index.flow.functions.compiler.variables
     first = FIELDS["variables"].levels[0]
     variables = {text: level - first for text, level in levels.items()}
-    # The rules that are cut away may be those that turn connection tracking on.
-    return Index(
-        rules, addresses=index.addresses, variables=variables, limits=index.limits,
-        tracks=uses_tracking(index.rules),
-    )  # fmt: skip
+    return Index(rules, addresses=index.addresses, variables=variables, limits=index.limits)
 
 
 def _kind(was: int, now: int) -> Kind:

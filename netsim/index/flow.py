@@ -187,15 +187,13 @@ def _opens_destination(change: Transformation) -> bool:
 
 
 class Flow:
-    """Asks the chains of one rule set about sets of packets. `tracks` None: what the rules turn on."""
+    """Asks the chains of one rule set about sets of packets."""
 
-    def __init__(
-        self, rules: RuleSet, functions: Functions, addresses: Addresses, tracks: bool | None = None
-    ) -> None:
+    def __init__(self, rules: RuleSet, functions: Functions, addresses: Addresses) -> None:
         self.rules = rules
         self.functions = functions
         self.addresses = addresses
-        self._tracks = uses_tracking(rules) if tracks is None else tracks
+        self._tracks = uses_tracking(rules)
         self._redirects = any(redirects(effect) for rule in rules.rules() for effect in rule.effects)
 
     def at(self, point: Point, pieces: Iterable[Piece]) -> Passage:

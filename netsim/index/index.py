@@ -49,10 +49,7 @@ def _share(part: Any, asked: Any) -> Fraction:
 
 
 class Index:
-    """The index of `rules`. `addresses` are the device's own; `variables` see `compile.numbered`.
-
-    `tracks`: whether connection tracking is on, for a part of a rule set; None: what its rules turn on.
-    """
+    """The index of `rules`. `addresses` are the device's own; `variables` see `compile.numbered`."""
 
     def __init__(
         self,
@@ -61,9 +58,7 @@ class Index:
         addresses: Addresses = NO_ADDRESSES,
         variables: Mapping[str, int] | None = None,
         limits: Limits = DEFAULT_LIMITS,
-        tracks: bool | None = None,
     ) -> None:
-        self.tracks = tracks
         self.rules = rules
         self.addresses = addresses
         self.variables = variables
@@ -81,7 +76,7 @@ class Index:
         from netsim.index.function import Functions
 
         compiler = Compiler(self.rules, variables=self.variables)
-        return Flow(self.rules, Functions(self.rules, compiler), self.addresses, self.tracks)
+        return Flow(self.rules, Functions(self.rules, compiler), self.addresses)
 
     def decide(self, packet: Packet, *, hook: Point = Point.FORWARD) -> Ruling:
         """The ruling on one packet, equal to that of `evaluate`.
