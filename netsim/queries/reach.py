@@ -227,7 +227,7 @@ def question(
     traffic: TrafficLike | None = None,
     *,
     any_instance: bool = False,
-    source_ports: tuple[int, int] = EPHEMERAL,
+    source_ports: Range | None = None,
     strict: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Question:

@@ -44,8 +44,8 @@ class EditKind(Enum):
 class LineEdit:
     """One edited line of one device's rules.
 
-    `chain` is `table/chain`; `number` is the place before any edit: a new line goes in front of what is rule
-    `number` (one more than there are rules: the end). `rule` is the rule that is replaced or deleted, or in front of
+    `chain` is `table/chain`; `number` is the place when its turn comes: a new line goes in front of what is rule
+    `number` then (one more than there are rules: the end). `rule` is the rule that is replaced or deleted, or in front of
     which a line goes; None at the end. `text` is the line in the device's dialect ('' for a deletion), `command`
     what does it on the device; commands of a fix are run in their order. `narrow` says for every condition why
     it is no narrower.
@@ -101,7 +101,11 @@ class Searched:
 
 @attrs.frozen(slots=True)
 class Reason:
-    """Why no edit of rules can help with part of the packets, which are in the sender's header."""
+    """Why no edit of rules can help with part of the packets, which are in the sender's header.
+
+    `kind` is that of a blocker of `reach`, or not-expressible, no-rules, expectation (a conflict), or not-found: then
+    the status is unknown, since what was tried is not everything.
+    """
 
     kind: str
     device: str

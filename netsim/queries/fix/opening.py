@@ -35,7 +35,7 @@ from netsim.queries.fix.place import (
 from netsim.queries.fix.search import TRIES, Candidate, Progress, covers, worth
 from netsim.queries.fix.survey import Position, Survey, Visit, Where, plain, survey
 from netsim.queries.reach import Question
-from netsim.rules.model import ACCEPT, ActionKind, Nat, Netmap, Rule, Verdict
+from netsim.rules.model import ACCEPT, ActionKind, Chain, Nat, Netmap, Rule, Verdict
 from netsim.space.diagram import AND, FALSE, LESS, OR
 from netsim.space.packets import POOL, PacketSet
 from netsim.topology.network import Network
@@ -80,17 +80,22 @@ class _Opening:
         ]
         tried = proposals[:TRIES]
         found: dict[Where, list[Candidate]] = {}
+        unclean: dict[Where, list[Candidate]] = {}
         for n, (p, _, far, home) in enumerate(tried):
             if self.progress is not None:
                 self.progress(n, len(tried))
-            does = self._does(p)
+            does, clean = self._does(p)
             if does:
-                found.setdefault(p.where, []).append(Candidate((p,), does, far, home))
+                kept = found if clean else unclean
+                kept.setdefault(p.where, []).append(Candidate((p,), does, far, home))
         looked, complete = 0, len(tried) == len(proposals)
         for where in dict.fromkeys(where for where, _ in self.blocking):
             mine = frozenset(g for g in self.goals if g[0] == where)
             cover = covers(mine, found.get(where, []))
             looked += cover.looked
+            if not cover.sets:
+                cover = covers(mine, [*found.get(where, []), *unclean.get(where, [])])
+                complete = False
             complete = complete and cover.complete
             if not cover.sets:
                 text = "no edited line that was tried lets these packets through"
@@ -124,17 +129,24 @@ class _Opening:
 
     # What a line achieves
 
-    def _does(self, p: Proposal) -> frozenset[Goal]:
-        """The goals that a line achieves by itself; none if it makes something new stop the packets."""
+    def _does(self, p: Proposal) -> tuple[frozenset[Goal], bool]:
+        """The goals that a line achieves by itself, and whether no other chain blocks more than before.
+
+        None if something else than rules stops the packets then.
+        """
         try:
             after = applied(self.network, (p,)).network
         except InputError:
-            return frozenset()
+            return frozenset(), False
         found = survey(with_network(self.question, after), self.missing)
         if found.over_budget or found.stops:
-            return frozenset()
-        left = frozenset(found.blocking())
-        return frozenset() if left - self.goals else self.goals - left
+            return frozenset(), False
+        left = found.blocking()
+        clean = all(
+            not POOL.apply(LESS, _blocked(visits), _blocked(self.blocking.get(goal, ())))
+            for goal, visits in left.items()
+        )
+        return self.goals - frozenset(left), clean
 
     def _best(self, where: Where, sets: Sequence[tuple[Candidate, ...]]) -> tuple[Candidate, ...]:
         if len(sets) == 1:
@@ -161,15 +173,10 @@ class _Opening:
         for chain in dict.fromkeys(chain for v in visits for chain, _ in v.at):
             here = [k for k in keys if any(chain == c for v in self.blocking[k] for c, _ in v.at)]
             for group in (tuple(here), *((k,) for k in here if len(here) > 1)):
-                for sure in (False, True):
-                    number = latest(
-                        chain,
-                        len(rules.chains[chain].rules),
-                        [v for k in group for v in self.blocking[k]],
-                        sure,
-                    )
+                found = [v for k in group for v in self.blocking[k]]
+                for number in self._positions(rules.chains[chain], found):
                     key = (chain, number, frozenset(group))
-                    if number and key not in yielded:
+                    if key not in yielded:
                         yielded.add(key)
                         yield from self._insertion(where, chain, number, group)
         for visit_rules in {
@@ -178,6 +185,15 @@ class _Opening:
             yield from self._replacement(where, visit_rules, keys)
         for rule in self._matched(where, visits):
             yield Proposal(EditKind.DELETE, where, rule.chain, rule.number, rule), frozenset(keys), 0, True
+
+    @staticmethod
+    def _positions(chain: Chain, visits: Sequence[Visit]) -> list[int]:
+        """Where a line lets through what a chain blocks: as late as possible, or before what marks packets."""
+        count = len(chain.rules)
+        last = [latest(chain.name, count, visits, sure) for sure in (False, True)]
+        marking = [r.number for r in chain.rules if r.effects and r.number < last[0]]
+        early = [n for n in marking if covers_all((chain.name, n), visits, sure=False)]
+        return [n for n in dict.fromkeys([*last, *early]) if n]
 
     def _insertion(
         self, where: Where, chain: str, number: int, group: Sequence[Goal]
@@ -249,14 +265,19 @@ class _Opening:
                     yield rule
 
 
+def _blocked(visits: Iterable[Visit]) -> int:
+    return POOL.fold(OR, [plain(v.blocked) for v in visits])
+
+
 def latest(chain: str, count: int, visits: Sequence[Visit], sure: bool) -> int:
     """The last position of a chain that all blocked packets of some visits come to; 0 if there is none."""
-    for number in range(count + 1, 0, -1):
-        if all(
-            not POOL.apply(LESS, plain(v.blocked), plain(v.reach((chain, number), sure=sure))) for v in visits
-        ):
-            return number
-    return 0
+    positions = range(count + 1, 0, -1)
+    return next((n for n in positions if covers_all((chain, n), visits, sure=sure)), 0)
+
+
+def covers_all(position: Position, visits: Sequence[Visit], *, sure: bool) -> bool:
+    """Whether all blocked packets of some visits come to a position."""
+    return all(not POOL.apply(LESS, plain(v.blocked), plain(v.reach(position, sure=sure))) for v in visits)
 
 
 def pieces_at(position: Position, visits: Iterable[Visit]) -> list[Piece]:

@@ -102,9 +102,9 @@ def written(
     return speak(conditions), conditions, narrow
 
 
-def applied(network: Network, proposals: Iterable[Proposal]) -> Edit:
-    """The network with some lines edited."""
-    edit: Edit = network.edit()
+def applied(network: Network, proposals: Iterable[Proposal], edit: Edit | None = None) -> Edit:
+    """The network with some lines edited; `edit`: the steps that led to it."""
+    edit = edit if edit is not None else network.edit()
     for p in ordered(proposals):
         device, number = p.where
         rules = ruleset_of(network, p.where)

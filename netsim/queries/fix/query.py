@@ -9,13 +9,14 @@ import attrs
 from netsim.errors import DEFAULT_LIMITS, Limits, QuestionError
 from netsim.queries.compare import Comparison, compare_indexes
 from netsim.queries.fix import closing, opening
-from netsim.queries.fix.model import Fix, FixStatus, Kept, Reason
+from netsim.queries.fix.model import Fix, FixStatus, Kept, Searched
 from netsim.queries.fix.opening import Plan
 from netsim.queries.fix.place import Proposal, applied, asked_at, effect, line_of, ordered
 from netsim.queries.fix.search import Progress
 from netsim.queries.fix.survey import Where, survey
 from netsim.queries.reach import Question, Reachability, Status, question
-from netsim.queries.traffic import EPHEMERAL, TrafficLike
+from netsim.queries.traffic import TrafficLike
+from netsim.space.fields import Range
 from netsim.space.packets import NOTHING, POOL, PacketSet, packets
 from netsim.topology.edit import Edit
 from netsim.topology.network import Network, register
@@ -24,6 +25,11 @@ LATER = (
     "the opening packets and their answers come through, but the rules do not let through all later packets of these "
     "connections: a rule for established ones is missing"
 )
+
+ROUNDS = 8
+"""How often a plan is made anew for what it leaves."""
+
+NOT_FOUND = "not-found"
 
 Expectation = tuple[str, str, TrafficLike | None]
 """A source, a destination and traffic that must come through as it does now."""
@@ -37,7 +43,7 @@ def fix(
     *,
     close: bool = False,
     keep: Iterable[Expectation] = (),
-    source_ports: tuple[int, int] = EPHEMERAL,
+    source_ports: Range | None = None,
     limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Fix:
@@ -64,11 +70,29 @@ def fix(
         else:
             held = ()
             plan = opening.plan(asked, wrong, progress)
-        if plan.reasons:
+        if any(r.kind != NOT_FOUND for r in plan.reasons):
             return _answer(asked, close, FixStatus.IMPOSSIBLE, before, plan, kept=held)
         if not plan.lines:
             return _answer(asked, close, FixStatus.UNKNOWN, before, plan, kept=held)
-        return _checked(asked, close, before, wrong, plan, tuple(zip(keeps, held, strict=True)))
+        rounds = [Round(network, plan, applied(network, plan.lines))]
+        while not close and len(rounds) < ROUNDS:
+            now = opening.with_network(asked, rounds[-1].edit.network)
+            answer = now.answer()
+            more = opening.plan(now, answer.asked - answer.allowed, progress)
+            if not more.lines:
+                break
+            edit = applied(now.network, more.lines, rounds[-1].edit)
+            rounds.append(Round(now.network, more, edit))
+        return _checked(asked, close, before, wrong, rounds, tuple(zip(keeps, held, strict=True)))
+
+
+@attrs.frozen(slots=True, eq=False)
+class Round:
+    """A plan, the network that it is for, and the steps after it. A line may change what later chains see."""
+
+    network: Network
+    plan: Plan
+    edit: Edit
 
 
 def _traffic(q: Question) -> str:
@@ -94,28 +118,23 @@ def _checked(
     close: bool,
     before: Reachability,
     wrong: PacketSet,
-    plan: Plan,
+    rounds: list[Round],
     keeps: tuple[tuple[Question, Kept], ...],
 ) -> Fix:
     """The plan put into the network, and what that does, decided anew."""
-    network = asked.network
-    edit = applied(network, plan.lines)
+    network, plan, edit = asked.network, rounds[0].plan, rounds[-1].edit
     after = opening.with_network(asked, edit.network).answer()
     held = tuple(
         attrs.evolve(k, after=opening.with_network(q, edit.network).answer().allowed) for q, k in keeps
     )
     done = after.status is (Status.BLOCKED if close else Status.ALLOWED)
     if not done or any(k.allowed != k.after for k in held):
-        left = (after.asked - after.blocked) if close else (after.asked - after.allowed)
         what = "the best lines that were found leave part of it as it was"
-        if after.unknown:
-            return attrs.evolve(
-                _answer(asked, close, FixStatus.UNKNOWN, before, plan, kept=held, notes=(what,)),
-                because=after.because,
-            )
-        plan.reasons.append(Reason("not-found", "", what, left))
-        return _answer(asked, close, FixStatus.IMPOSSIBLE, before, plan, kept=held)
-    wheres = dict.fromkeys(p.where for p in plan.lines)
+        because = after.because or before.because
+        return attrs.evolve(
+            _answer(asked, close, FixStatus.UNKNOWN, before, plan, kept=held, notes=(what,)), because=because
+        )
+    wheres = dict.fromkeys(p.where for r in rounds for p in r.plan.lines)
     # All that was asked about, not only what was missing or exposed, as it arrives at each device.
     arrivals = survey(asked, before.asked).arrivals
     besides: dict[str, PacketSet] = {}
@@ -124,11 +143,25 @@ def _checked(
         part = found.lost if close else found.gained
         if part:
             besides[where[0]] = besides.get(where[0], NOTHING) | part
-    lines = tuple(line_of(network, p, _why(p, close, before)) for p in ordered(plan.lines))
+    lines = tuple(
+        line_of(r.network, p, _why(p, close, before)) for r in rounds for p in ordered(r.plan.lines)
+    )
     return Fix(
         asked.src, asked.dst, before.traffic, close, FixStatus.FOUND, lines, edit, before, after,
-        _comparisons(network, edit, wheres), wrong, besides, plan.searched, (), (), held,
+        _comparisons(network, edit, wheres), wrong, besides, _searched(rounds), (), (), held,
         _notes(asked, edit, close),
+    )  # fmt: skip
+
+
+def _searched(rounds: list[Round]) -> Searched:
+    """The search of all rounds."""
+    if len(rounds) == 1:
+        return rounds[0].plan.searched
+    each = [r.plan.searched for r in rounds]
+    lines = sum(len(r.plan.lines) for r in rounds)
+    return Searched(
+        sum(s.tried for s in each), sum(s.combined for s in each), False,
+        f"{lines} lines were found in {len(rounds)} rounds, since a line changes what later chains see; fewer may do",
     )  # fmt: skip
 
 

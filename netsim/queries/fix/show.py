@@ -25,12 +25,9 @@ def explain(f: Fix) -> Document:
         done = "everything that was asked about is blocked" if f.closing else "nothing is blocked"
         return Document([*blocks, Paragraph(f"{done}; no line needs an edit.")])
     for reason in f.impossible:
+        end = "" if reason.kind == "not-found" else "; an edit of rules cannot help"
         where = f" at {reason.device}" if reason.device else ""
-        blocks.append(
-            Paragraph(
-                [Span(reason.kind, Tone.BAD), f"{where}: ", reason.text, "; an edit of rules cannot help"]
-            )
-        )
+        blocks.append(Paragraph([Span(reason.kind, Tone.BAD), f"{where}: ", reason.text, end]))
         blocks.append(Items([(0, Span(line, Tone.DIM)) for line in reason.packets.lines(limit=3)]))
     for because in f.because if f.status is FixStatus.UNKNOWN else ():
         blocks.append(Paragraph([Span("unknown because of ", Tone.WARN), "; ".join(because.conditions)]))

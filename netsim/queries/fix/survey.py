@@ -1,7 +1,7 @@
 """Which chains packets would meet if no rule stopped them, and what each position of a chain sees of them.
 
 Theory of operation. A survey follows a question as `reach` does, but lets through what a chain drops, as if a rule
-in front of everything had accepted it. So one pass finds every chain on every way, opening and answer, also those
+in front of the one that drops had accepted it. So one pass finds every chain on every way, opening and answer, also those
 behind the first that blocks. What stops packets even so (no route, a reverse path, an address that nobody has)
 is nothing that a rule's edit can mend: `stops`.
 
@@ -26,7 +26,7 @@ from netsim.queries.reach import Question
 from netsim.queries.trace import Crossing, Hop, Stop, Tracer, Traveller
 from netsim.rules.model import Chain, Point, Rule, Verdict
 from netsim.space.diagram import AND, FALSE, LESS, OR
-from netsim.space.fields import ABSENT, interface_value
+from netsim.space.fields import ABSENT, FIELDS, interface_value
 from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet
 from netsim.space.transform import Transformation, constant
 from netsim.topology.forwarding import Forward
@@ -102,6 +102,10 @@ def _by_key(visits: Iterable[Visit]) -> dict[tuple[Where, str], list[Visit]]:
     return found
 
 
+_MARKED = frozenset(level for name in ("mark", "ctmark", "tos", "ttl") for level in FIELDS[name].levels)
+"""What rules change of a packet on its way through a chain, apart from translations."""
+
+
 class _SurveyTracer(Tracer):
     """A tracer that goes on where a chain drops. `let` False: it stops there, and notes what passes."""
 
@@ -130,10 +134,9 @@ class _SurveyTracer(Tracer):
                         text = f"{device.name} drops these packets while translating them"
                         self._stop("translation", device.name, text, blocked, True, path)
                 else:
-                    self._visit((device.name, number), index.flow, base, asked, out, blocked, path)
+                    opened = self._visit((device.name, number), index.flow, base, asked, out, blocked, path)
                     if self.let and blocked:
                         kept = [attrs.evolve(p, packets=POOL.apply(LESS, p.packets, blocked)) for p in out]
-                        opened = [attrs.evolve(p, packets=POOL.apply(AND, p.packets, blocked)) for p in asked]
                         out = merged((*kept, *opened))
                 pieces = merged((*out, *beside))
         return pieces
@@ -147,24 +150,48 @@ class _SurveyTracer(Tracer):
         out: tuple[Piece, ...],
         blocked: int,
         path: tuple[Hop, ...],
-    ) -> None:
+    ) -> list[Piece]:
+        """Note what a base chain does; what it drops, as a rule in front of the one that drops would let it through."""
         passed = POOL.fold(OR, [p.packets for p in out])
-        mine = blocked if self.let else passed
-        mine = POOL.apply(AND, mine, self.wanted)
+        mine = POOL.apply(AND, blocked if self.let else passed, self.wanted)
         assert base.hook is not None
         visit = Visit(where, base.name, base.hook.point, self.direction, path,
                       POOL.apply(AND, passed, self.wanted), POOL.apply(AND, blocked, self.wanted))  # fmt: skip
         self.survey.visits.append(visit)
-        if not mine:
-            return
-        part = tuple(attrs.evolve(p, packets=POOL.apply(AND, p.packets, mine)) for p in asked)
+        opened: list[Piece] = []
+        for piece in asked:
+            part = attrs.evolve(piece, packets=POOL.apply(AND, piece.packets, mine))
+            if part.packets:
+                opened += self._walk(flow, base, part, visit)
+            rest = POOL.fold(OR, [p.packets for p in opened])
+            rest = POOL.apply(LESS, POOL.apply(AND, piece.packets, blocked), rest)
+            opened.append(attrs.evolve(piece, packets=rest))
+        return opened
+
+    def _walk(self, flow: Any, base: Chain, piece: Piece, visit: Visit) -> list[Piece]:
+        """Note how far a piece comes; its parts where they are dropped, with the marks that they have there."""
+        mine: dict[Position, list[Piece]] = {}
 
         def seen(chain: Chain, number: int, live: tuple[Piece, ...]) -> None:
-            visit.at.setdefault((chain.name, number), []).extend(live)
+            mine.setdefault((chain.name, number), []).extend(live)
 
-        for d in flow.walk(base, merged(part), seen):
+        opened: list[Piece] = []
+        for d in flow.walk(base, (piece,), seen):
+            node = POOL.apply(OR, d.sure, d.maybe)
+            position = (base.name, len(base.rules) + 1)
             if d.rule is not None:
-                visit.rules.append((d.rule, d.verdict, POOL.apply(OR, d.sure, d.maybe)))
+                visit.rules.append((d.rule, d.verdict, node))
+                position = (d.chain.name, d.rule.number)
+            if d.verdict is Verdict.ACCEPT:
+                continue
+            for there in mine.get(position, ()):
+                maps = dict(piece.change.without(_MARKED).maps)
+                maps |= {level: by for level, by in there.change.maps if level in _MARKED}
+                part = POOL.apply(AND, there.packets, POOL.apply(AND, node, visit.blocked))
+                opened.append(attrs.evolve(piece, packets=part, change=Transformation.of(maps)))
+        for where, found in mine.items():
+            visit.at.setdefault(where, []).extend(found)
+        return opened
 
     # Arrivals
 
