@@ -137,3 +137,8 @@ def test_matrix_of_100_zones(benchmark: Any, warm: bool) -> None:
         netsim.matrix(*fresh_network()[0])
     m = benchmark.pedantic(netsim.matrix, setup=fresh_network, rounds=3)
     assert len(m.cells) == 101 * 101 * 4
+
+
+def test_fix_on_the_demo(benchmark: Any) -> None:
+    network = netsim.load(DEMO / "during")
+    assert len(benchmark(network.fix, "auth", "db", "tcp/5432").edits) == 1

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Verdict,
         audit,
         compare,
+        fix,
         from_graph,
         load,
         matrix,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     )
     from netsim.queries.audit import Audit
     from netsim.queries.compare import Comparison
+    from netsim.queries.fix import Fix, FixStatus
     from netsim.queries.matrix import Matrix
     from netsim.queries.reach import Reachability, Status
     from netsim.topology.network import Network
@@ -51,6 +53,8 @@ __version__ = "0.1.0"
 _ELSEWHERE = {
     "Audit": "netsim.queries.audit",
     "Comparison": "netsim.queries.compare",
+    "Fix": "netsim.queries.fix",
+    "FixStatus": "netsim.queries.fix",
     "Matrix": "netsim.queries.matrix",
     "Network": "netsim.topology.network",
     "Reachability": "netsim.queries.reach",
@@ -65,6 +69,8 @@ __all__ = [
     "Decision",
     "Diagnostic",
     "Family",
+    "Fix",
+    "FixStatus",
     "InputError",
     "Limits",
     "Matrix",
@@ -82,6 +88,7 @@ __all__ = [
     "Verdict",
     "audit",
     "compare",
+    "fix",
     "from_graph",
     "load",
     "matrix",

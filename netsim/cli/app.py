@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from netsim.cli import audit, compare, demo, matrix, reach, show, test
+from netsim.cli import audit, compare, demo, fix, matrix, reach, show, test
 
 app = typer.Typer(
     name="netsim",
@@ -43,3 +43,4 @@ app.command("test", rich_help_panel="Ask")(test.test)
 app.command("show", rich_help_panel="Ask")(show.show)
 app.command("compare", rich_help_panel="Change")(compare.compare)
 app.command("audit", rich_help_panel="Change")(audit.audit)
+app.command("fix", rich_help_panel="Change")(fix.fix)

@@ -8,7 +8,7 @@ other. The joint outcomes of a packet are the union over the pieces that hold it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -81,6 +81,10 @@ class Journey:
 
     outcomes: int
     leaving: tuple[Piece, ...]
+
+
+Seen = Callable[[Chain, int, "tuple[Piece, ...]"], None]
+"""Told of the pieces that reach a position of a chain; one more than there are rules is the chain's end."""
 
 
 @attrs.define(slots=True)
@@ -375,7 +379,17 @@ class Flow:
             current = merged((*self._through(chain, asked).out, *beside))
         return found
 
-    def _decided(self, base: Chain, pieces: tuple[Piece, ...], met: dict[int, int] | None) -> list[Decision]:
+    def through(self, chain: Chain, pieces: Iterable[Piece]) -> Passage:
+        """What one base chain does with the pieces that it sees (`asked`)."""
+        return self._through(chain, pieces)
+
+    def walk(self, base: Chain, pieces: tuple[Piece, ...], seen: Seen) -> list[Decision]:
+        """The decisions of one base chain on the pieces that it sees; `seen` is told how far they come."""
+        return self._decided(base, pieces, None, seen)
+
+    def _decided(
+        self, base: Chain, pieces: tuple[Piece, ...], met: dict[int, int] | None, seen: Seen | None = None
+    ) -> list[Decision]:
         found: list[Decision] = []
         waiting: dict[str, list[Piece]] = {
             base.name: [attrs.evolve(p, change=_context(base, p.change)) for p in pieces]
@@ -384,7 +398,7 @@ class Flow:
         for name in reversed(call_order(self.rules, (base.name,))):
             live = merged(waiting.get(name, ()))
             if live:
-                self._walk(base, self.rules.chains[name], live, waiting, trails, found, met)
+                self._walk(base, self.rules.chains[name], live, waiting, trails, found, met, seen)
         policy = base.policy
         if policy is not None and pieces:
             sure = maybe = FALSE
@@ -411,6 +425,7 @@ class Flow:
         trails: dict[str, tuple[Rule, ...]],
         found: list[Decision],
         met: dict[int, int] | None,
+        seen: Seen | None = None,
     ) -> None:
         """The rules of one chain in order, on what reaches its head."""
         nat = self.functions.is_nat(chain.name)
@@ -418,6 +433,8 @@ class Flow:
         for rule in chain.rules:
             if not live:
                 return
+            if seen is not None:
+                seen(chain, rule.number, live)
             kind = rule.action.kind
             silent = kind is ActionKind.CONTINUE and not rule.effects
             if silent and met is None:
@@ -456,6 +473,8 @@ class Flow:
             if kind is ActionKind.UNMODELLED:
                 rest += [attrs.evolve(p, sure=False) for p in hits]
             live = merged(rest)
+        if seen is not None and live:
+            seen(chain, len(chain.rules) + 1, live)
 
     def _returned(self, callee: str, hits: Sequence[Piece]) -> list[Piece]:
         """What comes back from a jump."""
@@ -501,4 +520,15 @@ def _overlap(parts: dict[Transformation, int]) -> int:
     return twice
 
 
-__all__ = ["Blocked", "Decision", "Flow", "Journey", "Passage", "Piece", "Watch", "first_packets", "merged"]
+__all__ = [
+    "Blocked",
+    "Decision",
+    "Flow",
+    "Journey",
+    "Passage",
+    "Piece",
+    "Seen",
+    "Watch",
+    "first_packets",
+    "merged",
+]

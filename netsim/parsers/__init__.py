@@ -27,6 +27,7 @@ class Dialect:
     - `write_rule(rule, *, ruleset)` is a rule's text; `rewrite_rule(rule, conditions, *, ruleset)` keeps the target
       and the comment of the text that a rule was read from; `conditions_of_box(fields, *, family)` are the conditions
       of a box of packets. All three raise `Inexpressible`.
+    - `command(verb, text, *, ruleset, chain, number)` is what one types on the device to insert, replace or delete a rule.
     - `spoken(text)` takes a typed rule apart; `meaning(rule, ruleset)` is equal for rules that say the same;
       `check_jumps(ruleset, table)` is what the back end refuses, as a sentence, or ''.
     """
@@ -41,6 +42,7 @@ class Dialect:
     spoken: Callable[[str], Spoken]
     meaning: Callable[[Rule, RuleSet], Hashable]
     check_jumps: Callable[[RuleSet, str], str]
+    command: Callable[..., str]
 
 
 def _looks_like_iptables(text: str) -> bool:
@@ -55,7 +57,7 @@ DIALECTS = (
     Dialect(
         "iptables", _looks_like_iptables, parse_iptables, iptables_edit.parse_rule, iptables_write.write_rule,
         iptables_write.rewrite_rule, iptables_write.conditions_of_box, iptables_edit.spoken, iptables_edit.meaning,
-        iptables_edit.check_depth,
+        iptables_edit.check_depth, iptables_edit.command,
     ),
 )  # fmt: skip
 """The dialects that are read."""

@@ -211,6 +211,27 @@ def reach(
     the rules that let packets through as well as those that do not. Raises `QuestionError` for a
     question that has no answer.
     """
+    asked = question(
+        network, src, dst, traffic, any_instance=any_instance, source_ports=source_ports, strict=strict,
+        limits=limits,
+    )  # fmt: skip
+    with POOL.lock, POOL.budget(limits.nodes):
+        asked.admits = [] if admitters else None
+        return asked.answer()
+
+
+def question(
+    network: Network,
+    src: str | PacketSet,
+    dst: str | PacketSet,
+    traffic: TrafficLike | None = None,
+    *,
+    any_instance: bool = False,
+    source_ports: Range | None = None,
+    strict: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Question:
+    """The question that `reach` answers. Raises `QuestionError`."""
     if isinstance(src, PacketSet) or isinstance(dst, PacketSet):
         raise QuestionError.of("ends are names or prefixes; give packet sets as traffic", code="NS304")
     source_ports = source_ports or network.source_ports or EPHEMERAL
@@ -227,10 +248,7 @@ def reach(
         classes = service_traffic(service, source_ports)
     else:
         classes = parse_traffic(traffic, source_ports=source_ports)
-    with POOL.lock, POOL.budget(limits.nodes):
-        question = _Question(network, src, dst, sources, targets, classes, any_instance, strict, limits)
-        question.admits = [] if admitters else None
-        return question.answer()
+    return Question(network, src, dst, sources, targets, classes, any_instance, strict, limits)
 
 
 def service_traffic(service: Service, source_ports: Range) -> tuple[Traffic, ...]:
@@ -244,7 +262,11 @@ def service_traffic(service: Service, source_ports: Range) -> tuple[Traffic, ...
         ) from None
 
 
-class _Question:
+class Question:
+    """One question on its way to its answer; `tracer` follows the packets."""
+
+    tracer: type[Tracer] = Tracer
+
     def __init__(
         self,
         network: Network,
@@ -271,6 +293,7 @@ class _Question:
         self.over_budget = ""
 
     def answer(self) -> Reachability:
+        """The answer; the caller holds the pool's lock."""
         asked = allowed = blocked = split = NOTHING
         shares: list[SourceShare] = []
         for source in self.sources:
@@ -366,7 +389,7 @@ class _Question:
         asked: PacketSet,
     ) -> Leaves:
         steps = Steps(self.limits.paths)
-        tracer = Tracer(self.network, traffic, family, targets, steps=steps, admits=self.admits)
+        tracer = self.tracer(self.network, traffic, family, targets, steps=steps, admits=self.admits)
         tracer.start(source, asked.node, IDENTITY)
         leaves = self._leaves(tracer)
         for arrived in tracer.arrived:
@@ -374,7 +397,7 @@ class _Question:
                 leaves.add(Leaves.of(arrived))
                 self._path(arrived.path, arrived.packets)
                 continue
-            answer = Tracer(
+            answer = self.tracer(
                 self.network, traffic, family, (source,), answering=arrived.crossings, steps=steps,
                 admits=self.admits,
             )  # fmt: skip
@@ -551,4 +574,6 @@ def not_asked(network: Network, ends: Mapping[str, tuple[Instance, ...]]) -> lis
 
 register("reach", reach)
 
-__all__ = ["Admitter", "Because", "Blocker", "Path", "Reachability", "SourceShare", "Status", "reach"]
+__all__ = [
+    "Admitter", "Because", "Blocker", "Path", "Question", "Reachability", "SourceShare", "Status", "question", "reach",
+]  # fmt: skip

@@ -394,6 +394,10 @@ class Network(Displayed):
         """What is wrong in this network; see `netsim.queries.audit.audit_network`."""
         return _query("audit")(self, **more)
 
+    def fix(self, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
+        """The smallest edit after which `src` reaches `dst`, or does not; see `netsim.queries.fix`."""
+        return _query("fix")(self, src, dst, traffic, **more)
+
     def edit(self) -> Any:
         """A change of this network: chain its methods; `.network` is the result. See `topology.edit`."""
         from netsim.topology.edit import Edit

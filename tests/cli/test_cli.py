@@ -284,3 +284,41 @@ def test_output_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None
 def test_show_says_which_file_is_missing(tmp_path: Path) -> None:
     code, _, errors = run("show", tmp_path / "gone.rules")
     assert (code, errors) == (2, f"{tmp_path}/gone.rules: NS120 there is no such file or folder\n")
+
+
+def test_fix(tmp_path: Path) -> None:
+    ask = ("fix", "auth", "db", "tcp/5432", "--site")
+    code, out, _ = run(*ask, DEMO / "during")
+    assert code == 0
+    assert "iptables -I AUTH-DB 4 -s 10.0.14.10/32" in out.replace("\n", " ") and "and nothing else" in out
+    code, out, _ = run(*ask, DEMO / "during", "--json")
+    answer = json.loads(out)
+    assert (code, answer["schema"], answer["command"], answer["status"]) == (0, 1, "fix", "found")
+    (edit,) = answer["edits"]
+    assert (edit["kind"], edit["place"], edit["number"]) == ("insert", "fw1.rules:20", 4)
+    assert answer["besides"] == [] and answer["opened"]["witness"]["src"] == "10.0.14.10"
+    assert [c["kind"] for c in answer["changes"]] == ["gained"]
+    assert run(*ask, DEMO / "before")[0] == 0
+    site = (DEMO / "during" / "netsim.yaml").read_text()
+    for name in ("fw1.rules", "fw2.rules"):
+        (tmp_path / name).write_text((DEMO / "during" / name).read_text())
+    (tmp_path / "netsim.yaml").write_text(
+        site.replace("- {to: 10.0.20.0/24, via: 10.0.1.2}", "- blackhole 10.0.20.0/24")
+    )
+    code, out, _ = run(*ask, tmp_path)
+    assert code == 1 and "blackhole" in out
+    code, out, err = run("fix", "auht", "db", "--site", DEMO / "during")
+    assert (code, out) == (2, "") and "did you mean 'auth'" in err
+    assert run(*ask, DEMO / "during", "--keep", "one")[0] == 2
+
+
+def test_fix_close() -> None:
+    ask = ("fix", "auth1", "db", "tcp/5432", "--close", "--site", DEMO / "before", "--json")
+    code, out, _ = run(*ask, "--keep", "auth2 db tcp/5432")
+    answer = json.loads(out)
+    assert (code, answer["closing"], answer["after"]) == (0, True, "blocked")
+    assert answer["besides"] == [] and answer["kept"] == [
+        {"src": "auth2", "dst": "db", "traffic": "tcp/5432"}
+    ]
+    code, out, _ = run(*ask, "--keep", "auth db")
+    assert (code, json.loads(out)["impossible"][0]["kind"]) == (1, "expectation")

@@ -337,3 +337,27 @@ def test_values_and_masks_are_found_again(value: int, mask: int) -> None:
     merged = complement_ranges(complement_ranges(numbers, 255), 255)
     assert masked_of(merged, 8) == (value & mask, mask)
     assert masked_of((), 8) is None
+
+
+def test_commands_are_quoted_for_a_shell() -> None:
+    rules = parse(
+        "*filter\n:FORWARD DROP\n:a;b - [0:0]\n-A FORWARD -j DROP\nCOMMIT\n*mangle\n:FORWARD ACCEPT\nCOMMIT\n"
+    )
+    command = dialect_of(rules).command
+    text = "-A FORWARD ! -s 10.0.0.1/32 -j ACCEPT"
+    says = [
+        command(verb, text, ruleset=rules, chain="filter/FORWARD", number=number)
+        for verb, number in (("insert", 1), ("insert", 2), ("replace", 1), ("delete", 1))
+    ]
+    assert says == [
+        "iptables -I FORWARD 1 '!' -s 10.0.0.1/32 -j ACCEPT",
+        "iptables -A FORWARD '!' -s 10.0.0.1/32 -j ACCEPT",
+        "iptables -R FORWARD 1 '!' -s 10.0.0.1/32 -j ACCEPT",
+        "iptables -D FORWARD 1",
+    ]
+    assert command("delete", "", ruleset=rules, chain="filter/a;b", number=1) == "iptables -D 'a;b' 1"
+    six = attrs.evolve(rules, family=Family.IPV6)
+    assert (
+        command("delete", "", ruleset=six, chain="mangle/FORWARD", number=3)
+        == "ip6tables -t mangle -D FORWARD 3"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Hashable
 
 import attrs
@@ -99,6 +100,21 @@ def parse_rule(text: str, *, ruleset: RuleSet, chain: str, source: Source) -> tu
     return tuple(unsettled(rules, changed_sets((*ruleset.rules(), *rules))))
 
 
+def command(verb: str, text: str, *, ruleset: RuleSet, chain: str, number: int) -> str:
+    """What one types on the device to insert, replace or delete (`verb`) a rule; `text` may name the chain.
+
+    `number` is the rule's own, or that of the rule in front of which a new one goes. Every word is quoted for a shell.
+    """
+    table, _, name = chain.partition("/")
+    program = "ip6tables" if ruleset.family is Family.IPV6 else "iptables"
+    head = [program, *(["-t", table] if table != "filter" else [])]
+    if verb == "insert" and number == len(ruleset.chains[chain].rules) + 1:
+        head += ["-A", name]
+    else:
+        head += [{"insert": "-I", "replace": "-R", "delete": "-D"}[verb], name, str(number)]
+    return shlex.join([*head, *(spoken(text).words if verb != "delete" else ())])
+
+
 def depth_of(ruleset: RuleSet, chain: str) -> int:
     """How many chains call one another from a chain on, without recursion; the jumps close no loop."""
     depth: dict[str, int] = {}
@@ -147,4 +163,4 @@ def _first_fragment(field: str) -> bool:
     return ("fragment", (0,)) in FIELDS[field].needs
 
 
-__all__ = ["PROGRAMS", "Spoken", "check_depth", "meaning", "parse_rule", "spoken"]
+__all__ = ["PROGRAMS", "Spoken", "check_depth", "command", "meaning", "parse_rule", "spoken"]
