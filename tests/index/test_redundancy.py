@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import netsim
 from netsim.index import Index
-from netsim.index.differ import moved, written
+from netsim.index.differ import differently, written
 from netsim.index.flow import Watch
 from netsim.index.function import call_order
 from netsim.index.liveness import Dead, Liveness
@@ -41,7 +41,7 @@ def same(before: RuleSet, after: RuleSet) -> bool:
     for hook in HOOKS:
         watches = Watch(met={}), Watch(met={})
         a, b = (i.flow.journey(EVERYTHING.node, hook, w) for i, w in zip((one, two), watches, strict=True))
-        if POOL.apply(DIFFER, a.outcomes, b.outcomes) or moved(a.leaving, b.leaving):
+        if POOL.apply(DIFFER, a.outcomes, b.outcomes) or differently(a.leaving, b.leaving):
             return False
         met, then = (w.met or {} for w in watches)
         if any(met.get(id(r), 0) != then.get(id(r), 0) for r in before.rules() if observes(r)):
