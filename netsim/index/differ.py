@@ -371,7 +371,7 @@ class Differ:
         with POOL.lock, POOL.budget(self.indexes[0].limits.nodes):
             a, b = self._journeys
             differ = POOL.apply(DIFFER, a.outcomes, b.outcomes)
-            differ = POOL.apply(OR, differ, moved(a.leaving, b.leaving))
+            differ = POOL.apply(OR, differ, differently(a.leaving, b.leaving))
             differ = POOL.quantify(differ, VARIABLE_LEVELS, OR)
             if not differ:
                 return ()
@@ -467,12 +467,12 @@ ASIDE = ("ct_status", "iif", "oif", "direction", "variables")
 _ASIDE = frozenset(level for name in ASIDE for level in FIELDS[name].levels)
 
 
-def moved(before: tuple[Piece, ...], after: tuple[Piece, ...]) -> int:
+def differently(before: tuple[Piece, ...], after: tuple[Piece, ...]) -> int:
     """Where both let a packet go on and it is not the same packet."""
-    return made_differently(_by_change(before), _by_change(after), _ASIDE)
+    return moved(_by_change(before), _by_change(after), _ASIDE)
 
 
-def made_differently(
+def moved(
     old: Mapping[Transformation, int], new: Mapping[Transformation, int], aside: Collection[int]
 ) -> int:
     """Where two sides let a packet go on and make different packets of it, the levels `aside` left out."""
@@ -608,7 +608,7 @@ __all__ = [
     "aligned",
     "chains_of",
     "cut",
-    "made_differently",
+    "differently",
     "moved",
     "sliced",
     "unaligned",

@@ -61,12 +61,20 @@ def plain(rule: Rule, field: str, conditions: tuple[Condition, ...]) -> bool:
     return True
 
 
-def merges(index: Index, liveness: Liveness, *, says: Says = plain) -> tuple[Merge, ...]:
-    """The merges of an index' live rules, by the place of the first rule of each."""
+def any_rule(rule: Rule) -> bool:
+    """Every rule may merge."""
+    del rule
+    return True
+
+
+def merges(
+    index: Index, liveness: Liveness, *, says: Says = plain, may: Callable[[Rule], bool] = any_rule
+) -> tuple[Merge, ...]:
+    """The merges of those of an index' live rules that `may`, by the place of the first rule of each."""
     living = {id(rule) for rule in liveness.living}
     found: list[Merge] = []
     for chain in index.rules.chains.values():
-        found += _Chain(index.rules, chain, living, liveness, says).found()
+        found += _Chain(index.rules, chain, living, liveness, says, may).found()
     return tuple(found)
 
 
@@ -80,13 +88,20 @@ class _Chain:
     """The merges of one chain."""
 
     def __init__(
-        self, rules: RuleSet, chain: Chain, living: set[int], liveness: Liveness, says: Says
+        self,
+        rules: RuleSet,
+        chain: Chain,
+        living: set[int],
+        liveness: Liveness,
+        says: Says,
+        may: Callable[[Rule], bool],
     ) -> None:
         self.rules = rules
         self.chain = chain
         self.living = living
         self.liveness = liveness
         self.says = says
+        self.may = may
         self.boxes: ChainBoxes = chain_boxes(chain)
         self.every = (1 << len(chain.rules)) - 1
         self.used: set[int] = set()
@@ -128,11 +143,9 @@ class _Chain:
         """The live rules that differ in one condition at most; in the order of the chain, two or more of each."""
         groups: dict[Hashable, list[_Member]] = {}
         for i, rule in enumerate(self.chain.rules):
-            if (
-                id(rule) not in self.living
-                or observes(rule)
-                or any(isinstance(e, Netmap) for e in rule.effects)
-            ):
+            if id(rule) not in self.living or observes(rule) or not self.may(rule):
+                continue
+            if any(isinstance(e, Netmap) for e in rule.effects):
                 continue
             what = (rule.action, rule.effects, rule.comment)
             every = frozenset(rule.conditions)
@@ -219,10 +232,10 @@ class _Chain:
                     return False
                 if any(other is None or meets(box, other) for other in boxes[:i]):
                     return False
-        if not self.says(rule, condition.field, self._with(first, condition)):
-            return False
         own = sum(1 << m.position for m in members)
-        return all(self._moves(m.position, first.position, own) for m in others)
+        if not all(self._moves(m.position, first.position, own) for m in others):
+            return False
+        return self.says(rule, condition.field, self._with(first, condition))
 
     # Moving
 
@@ -259,12 +272,12 @@ class _Chain:
         """Whether two rules may match one packet, a later fragment's payload being read as anything."""
         if b is None:
             return True
-        steady: Box = {
-            d: r
-            for d, r in a.items()
-            if d in _ADDRESSES or (d in FIELDS and not FIELDS[d].needs and d != "protocol")
-        }
-        return meets(steady, {d: r for d, r in b.items() if d in steady})
+        steady = [
+            d
+            for d in a
+            if isinstance(d, str) and d != "protocol" and (d in _ADDRESSES or not FIELDS[d].needs)
+        ]
+        return meets({d: a[d] for d in steady}, {d: b[d] for d in steady if d in b})
 
 
 def _does(rule: Rule) -> Hashable:

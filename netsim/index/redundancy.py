@@ -25,13 +25,13 @@ compilations for the rest.
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from netsim.index.boxes import Box, chain_boxes, is_empty, meets, minus, positions
-from netsim.index.differ import ASIDE, Reach, cut, moved, written
+from netsim.index.differ import ASIDE, Reach, cut, differently, written
 from netsim.index.flow import Watch
 from netsim.index.function import call_order
 from netsim.index.index import Index
@@ -92,15 +92,23 @@ def redundant(index: Index, liveness: Liveness) -> tuple[Redundant, ...]:
     return tuple(each for each in found if each is not None)
 
 
-def removable(index: Index, liveness: Liveness) -> tuple[Dead | Redundant, ...]:
-    """Rules that can go together, in the order in which their proofs follow: no other could go after them.
+def any_proof(proof: Dead | Redundant) -> bool:
+    """Every rule may go."""
+    del proof
+    return True
+
+
+def removable(
+    index: Index, liveness: Liveness, *, may: Callable[[Dead | Redundant], bool] = any_proof
+) -> tuple[Dead | Redundant, ...]:
+    """Rules that can go together, in the order in which their proofs follow: no other that `may` go could go after them.
 
     The dead first; then, one by one, each that is redundant without those before it.
     """
     engine = Redundancy(index, liveness)
     found: list[Dead | Redundant] = []
     for dead in liveness.dead:
-        if not engine.last_tracker(dead.rule):
+        if not engine.last_tracker(dead.rule) and may(dead):
             engine.remove(dead.rule)
             found.append(dead)
     left = list(liveness.living)
@@ -110,7 +118,7 @@ def removable(index: Index, liveness: Liveness) -> tuple[Dead | Redundant, ...]:
         kept: list[Rule] = []
         for rule in left:
             proof = engine.proof(rule)
-            if proof is None:
+            if proof is None or not may(proof):
                 kept.append(rule)
             else:
                 engine.remove(rule)
@@ -305,7 +313,7 @@ class Redundancy:
         before, after = cut(self.index, reach, self._gone), cut(self.index, reach, less)
         watches = Watch(met={}), Watch(met={})
         a, b = before.flow.journey(reach.where, hook), after.flow.journey(reach.where, hook)
-        if POOL.apply(DIFFER, a.outcomes, b.outcomes) or moved(a.leaving, b.leaving):
+        if POOL.apply(DIFFER, a.outcomes, b.outcomes) or differently(a.leaving, b.leaving):
             return None
         for index, watch in zip((before, after), watches, strict=True):
             index.flow.journey(reach.where, hook, watch)

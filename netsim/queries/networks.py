@@ -24,7 +24,7 @@ import attrs
 
 from netsim.errors import QuestionError, near_misses
 from netsim.index import Index
-from netsim.index.differ import Differ, Kind, made_differently
+from netsim.index.differ import Differ, Kind, moved
 from netsim.queries.compare import Change, Comparison, Judgement, compare_indexes
 from netsim.queries.matrix import Cell, Matrix, matrix
 from netsim.queries.reach import Admitter, Blocker, Reachability, ends_of, reach
@@ -291,9 +291,7 @@ def _by_part(sheets: Iterable[Sheet]) -> dict[object, Sheet]:
 
 def _elsewhere(old: Matrix, new: Matrix, family: Family) -> int:
     """The packets that arrive in both and are not the same packet then."""
-    return made_differently(
-        old.answers.arrivals.get(family, {}), new.answers.arrivals.get(family, {}), _ASIDE
-    )
+    return moved(old.answers.arrivals.get(family, {}), new.answers.arrivals.get(family, {}), _ASIDE)
 
 
 # Who decides

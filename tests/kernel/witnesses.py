@@ -101,14 +101,12 @@ def possible(family: int, hook: str) -> PacketSet:
 def row_of(packet: Packet, family: int, hook: str) -> Row:
     point = packet.values()
     side = "6" if family == 6 else "4"
-    address = (
-        (lambda n: str(ipaddress.IPv6Address(n)))
-        if family == 6
-        else (lambda n: str(ipaddress.IPv4Address(n)))
-    )
+    kind = ipaddress.IPv6Address if family == 6 else ipaddress.IPv4Address
+    protocol = point["protocol"]
+    assert protocol is not None
     row: Row = {
-        "src": address(point["src" + side]), "dst": address(point["dst" + side]), "hook": hook,
-        "proto": {6: "tcp", 17: "udp"}[point["protocol"]], "sport": point["sport"], "dport": point["dport"],
+        "src": str(kind(point["src" + side])), "dst": str(kind(point["dst" + side])), "hook": hook,
+        "proto": {6: "tcp", 17: "udp"}[protocol], "sport": point["sport"], "dport": point["dport"],
         "state": "new", "mark": 0, "ttl": point["ttl"], "tos": 0, "len": point["length"],
         "iif": packet.iif, "id": 1, "mac": "02:00:00:00:00:00",
     }  # fmt: skip
