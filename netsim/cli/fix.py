@@ -1,4 +1,4 @@
-"""`netsim fix SRC DST [TRAFFIC]`."""
+"""`netsim fix SRC DST [TRAFFIC]` and `netsim fix --tidy RULES`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from netsim.cli.common import NO, OK, SCHEMA, UNKNOWN, emit, show, site_folder, working
+from netsim.cli.common import NO, OK, SCHEMA, UNKNOWN, emit, read_addresses, show, site_folder, working
 from netsim.cli.reach import set_row
 
 
 def fix(
-    src: Annotated[str, typer.Argument(help="A service, host, subnet or device, 'internet', or a prefix.")],
-    dst: Annotated[str, typer.Argument(help="The same.")],
+    src: Annotated[
+        str | None, typer.Argument(help="A service, host, subnet or device, 'internet', or a prefix.")
+    ] = None,
+    dst: Annotated[str | None, typer.Argument(help="The same.")] = None,
     traffic: Annotated[
         str | None,
         typer.Argument(
@@ -26,12 +28,36 @@ def fix(
         list[str] | None,
         typer.Option("--keep", help='With --close: "SRC DST TRAFFIC" that must come through as now; repeat.'),
     ] = None,
+    tidy: Annotated[
+        Path | None,
+        typer.Option("--tidy", help="A file of rules: say the same with fewer; without SRC and DST."),
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", help="With --tidy: the file to write the tidy rules to.")
+    ] = None,
+    ipset: Annotated[
+        Path | None, typer.Option("--ipset", help="With --tidy: a file of 'ipset save'.")
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option("--address", help="With --tidy: DEV=ADDR/LEN, the device's own; repeat."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """The fewest edited lines after which SRC reaches DST (or, with --close, does not), and nothing besides.
 
     Exit 0: found, or nothing is blocked; 1: no edit of rules can help; 3: unknown.
     """
+    if tidy is not None:
+        if src is not None or close or keep or site is not None:
+            raise typer.BadParameter(
+                "--tidy is about a file of rules, without SRC, DST, --site, --close and --keep"
+            )
+        return _tidy(tidy, write, ipset, address or [], as_json)
+    if src is None or dst is None:
+        raise typer.BadParameter("SRC and DST are needed, or --tidy FILE")
+    if write is not None or ipset is not None or address:
+        raise typer.BadParameter("--write, --ipset and --address go with --tidy")
     from netsim.queries.fix import FixStatus
     from netsim.queries.fix import fix as ask
     from netsim.topology.site import load
@@ -45,6 +71,27 @@ def fix(
     else:
         show(result)
     return {FixStatus.IMPOSSIBLE: NO, FixStatus.UNKNOWN: UNKNOWN}.get(result.status, OK)
+
+
+def _tidy(path: Path, write: Path | None, ipset: Path | None, address: list[str], as_json: bool) -> int:
+    """Exit 0: the tidy rules are equal to the file's, whether or not anything could go."""
+    from netsim.api import parse
+    from netsim.queries.tidy import tidy
+
+    result = tidy(parse(path, addresses=read_addresses(address), ipsets=ipset))
+    if write is not None:
+        write.write_text(result.text, encoding="utf-8", errors="surrogateescape", newline="")
+    if as_json:
+        was, now = result.counts
+        emit(
+            {
+                "schema": SCHEMA, "command": "fix", "tidy": str(path), "rules": was, "left": now, "equal": result.comparison.equal,
+                "steps": result.rows(), "left_alone": list(result.left), "text": result.text,
+            }
+        )  # fmt: skip
+    else:
+        show(result)
+    return OK
 
 
 def _expectation(text: str) -> tuple[str, str, str | None]:

@@ -9,6 +9,7 @@ import attrs
 
 from netsim.errors import DEFAULT_LIMITS, Diagnostic, Inexpressible, InputError, Limits
 from netsim.parsers.iptables import edit as iptables_edit
+from netsim.parsers.iptables import lines as iptables_lines
 from netsim.parsers.iptables import parse as parse_iptables
 from netsim.parsers.iptables import write as iptables_write
 from netsim.parsers.iptables.dump import head
@@ -28,6 +29,8 @@ class Dialect:
       and the comment of the text that a rule was read from; `conditions_of_box(fields, *, family)` are the conditions
       of a box of packets. All three raise `Inexpressible`.
     - `command(verb, text, *, ruleset, chain, number)` is what one types on the device to insert, replace or delete a rule.
+    - `rewrite_line(rules, conditions, *, ruleset)` is the line of several rules that become one, `write_dump(ruleset)`
+      a whole text for rules that have none; `placed(rule)` says that a rule's line names its place by number.
     - `spoken(text)` takes a typed rule apart; `meaning(rule, ruleset)` is equal for rules that say the same;
       `check_jumps(ruleset, table)` is what the back end refuses, as a sentence, or ''.
     """
@@ -43,6 +46,9 @@ class Dialect:
     meaning: Callable[[Rule, RuleSet], Hashable]
     check_jumps: Callable[[RuleSet, str], str]
     command: Callable[..., str]
+    rewrite_line: Callable[..., str]
+    write_dump: Callable[[RuleSet], str]
+    placed: Callable[[Rule], bool]
 
 
 def _looks_like_iptables(text: str) -> bool:
@@ -57,7 +63,8 @@ DIALECTS = (
     Dialect(
         "iptables", _looks_like_iptables, parse_iptables, iptables_edit.parse_rule, iptables_write.write_rule,
         iptables_write.rewrite_rule, iptables_write.conditions_of_box, iptables_edit.spoken, iptables_edit.meaning,
-        iptables_edit.check_depth, iptables_edit.command,
+        iptables_edit.check_depth, iptables_edit.command, iptables_lines.rewrite_line, iptables_lines.write_dump,
+        iptables_lines.placed,
     ),
 )  # fmt: skip
 """The dialects that are read."""

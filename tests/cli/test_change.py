@@ -205,3 +205,19 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
     for command in (["audit", path], ["compare", path, BEFORE]):
         _, out, err = run(*command)
         assert "\x1b" not in out + err
+
+
+def test_fix_tidy(tmp_path: Path) -> None:
+    rules = written(
+        tmp_path, "x.rules", "-A FORWARD -s 10.0.0.0/8 -j ACCEPT", "-A FORWARD -s 10.1.0.0/16 -j DROP"
+    )
+    out = tmp_path / "y.rules"
+    code, text, err = run("fix", "--tidy", rules, "--write", out)
+    assert code == 0, err
+    assert "1 say the same" in text
+    assert run("compare", rules, out)[0] == 0
+    row = json.loads(run("fix", "--tidy", rules, "--json")[1])
+    assert (row["rules"], row["left"], row["equal"], row["text"]) == (2, 1, True, out.read_text())
+    assert run("fix", "--tidy", rules, "a", "b")[0] == 2
+    assert run("fix")[0] == 2
+    assert run("fix", "a", "b", "--write", out)[0] == 2

@@ -15,6 +15,7 @@ from netsim.index.liveness import Liveness
 from netsim.index.lookup import Lookup
 from netsim.index.witness import Visits, values_in
 from netsim.queries.audit import audit_rules
+from netsim.queries.tidy import tidy
 from netsim.rules.model import ActionKind, Point, Rule, RuleSet
 from tests.real_data.test_iptables import ROOT, _dumps, _parametrize
 
@@ -98,3 +99,12 @@ def test_a_dump_equals_itself_and_not_an_edited_copy(dump: str) -> None:
                 assert rules.decide(witness, hook=hook).verdict.value == change.before.verdict
                 assert netsim.Rules(after).decide(witness, hook=hook).verdict.value == change.after.verdict
         return
+
+
+@_parametrize("dump", _dumps())
+def test_a_tidy_dump_says_the_same(dump: str) -> None:
+    rules = netsim.parse(ROOT / dump)
+    found = tidy(rules)
+    again = netsim.parse(found.text, family=rules.ruleset.family, backend=rules.ruleset.backend)
+    assert netsim.compare(rules, again).equal
+    assert not tidy(again, text=found.text).steps

@@ -10,6 +10,7 @@ from netsim.index.liveness import Liveness
 from netsim.queries.audit.doubts import unmodelled_findings
 from netsim.queries.audit.exposure import answer_findings, default_findings, permissive_findings
 from netsim.queries.audit.finding import Audit, Finding
+from netsim.queries.audit.order import merge_findings, pair_findings, redundant_findings
 from netsim.queries.audit.structure import (
     chain_findings,
     counter_findings,
@@ -47,6 +48,9 @@ def audit_index(
     liveness = Liveness(index)
     steps: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("dead rules", lambda: dead_findings(index, liveness)),
+        ("redundant rules", lambda: redundant_findings(index, liveness)),
+        ("order of rules", lambda: pair_findings(index, liveness)),
+        ("mergeable rules", lambda: merge_findings(index, liveness)),
         ("permissive rules", lambda: permissive_findings(index, liveness)),
         ("default deny", lambda: default_findings(index)),
         ("answers", lambda: answer_findings(index)),
