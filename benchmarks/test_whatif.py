@@ -15,6 +15,7 @@ from netsim.index import Index
 from netsim.index.liveness import Liveness
 from netsim.queries.audit import audit_rules
 from netsim.queries.compare import compare_rules
+from netsim.queries.tidy import tidy
 from netsim.rules.model import RuleSet
 
 DEMO = Path(netsim.__file__).parent / "demo_site"
@@ -124,3 +125,17 @@ def test_only_what_an_edit_touches_is_compiled_again(benchmark: Any, what: str) 
         return (base.edit().insert("fw7:filter/FORWARD", text, before=20).network,), {}
 
     benchmark.pedantic(compiled, setup=whole if what == "whole network" else one, rounds=6)
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+def test_tidy(benchmark: Any, size: int) -> None:
+    texts = [dump(size, seed) for seed in range(1, 8)]
+    rules = [netsim.parse(text) for text in texts]
+    turn = count()
+
+    def work() -> Any:
+        n = next(turn) % 7
+        return tidy(rules[n], text=texts[n])
+
+    result = benchmark.pedantic(work, rounds=6, warmup_rounds=1)
+    benchmark.extra_info["rules"] = result.counts

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         packets,
         parse,
         reach,
+        tidy,
     )
     from netsim.queries.audit import Audit
     from netsim.queries.compare import Comparison
@@ -95,6 +96,7 @@ __all__ = [
     "packets",
     "parse",
     "reach",
+    "tidy",
 ]
 
 

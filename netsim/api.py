@@ -114,6 +114,20 @@ def audit(what: Any, **more: Any) -> Any:
     )
 
 
+def fix(network: Any, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
+    """The fewest edited lines after which `src` reaches `dst`, or does not; see `netsim.queries.fix.fix`."""
+    from netsim.queries.fix import fix as ask
+
+    return ask(_opened(network), src, dst, traffic, **more)
+
+
+def tidy(rules: Any, **more: Any) -> Any:
+    """An equivalent smaller rule set (of a file, or of rules), proven equal; see `netsim.queries.tidy.tidy`."""
+    from netsim.queries.tidy import tidy as ask
+
+    return ask(_opened(rules), **more)
+
+
 def _opened(what: Any) -> Any:
     """What a path holds; anything else as it is."""
     if isinstance(what, str | Path):
@@ -154,4 +168,5 @@ __all__ = [
     "packets",
     "parse",
     "reach",
+    "tidy",
 ]

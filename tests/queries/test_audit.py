@@ -516,3 +516,37 @@ def test_too_many_ways_are_no_error() -> None:
     found = Liveness(Index(ruleset, limits=Limits(states=50)))
     assert len(found.live) == 21
     assert not found.undecided
+
+
+def test_redundant_rules_and_what_does_their_work() -> None:
+    found = audit("-A FORWARD -s 10.0.1.0/24 -p tcp -j ACCEPT", "-A FORWARD -s 10.0.0.0/16 -j ACCEPT")
+    (one,) = found.of("redundant-rule")
+    assert (one.severity, one.rules[0].number, [r.number for r in one.related]) == (Severity.LOW, 1, [2])
+    assert "meet these rules" in one.proof
+    end = audit("-A FORWARD -p tcp -j DROP").of("redundant-rule")
+    assert "the end of its chain" in end[0].proof
+    assert not audit("-A FORWARD -p tcp -j LOG", "-A FORWARD -s 10.0.0.0/16 -j ACCEPT").of("redundant-rule")
+
+
+def test_exceptions_and_overlaps() -> None:
+    found = audit(
+        "-A FORWARD -s 10.0.1.0/24 -j DROP",
+        "-A FORWARD -s 10.0.0.0/16 -j ACCEPT",
+        "-A FORWARD -p udp -j REJECT",
+    )
+    (one,) = found.of("generalised-rule")
+    assert (one.severity, one.rules[0].number, [r.number for r in one.related]) == (Severity.INFO, 2, [1])
+    (two,) = found.of("correlated-rules")
+    assert (two.rules[0].number, [r.number for r in two.related]) == (3, [1, 2])
+    apart = audit("-A FORWARD -s 10.0.1.0/24 -j DROP", "-A FORWARD -s 10.0.2.0/24 -j ACCEPT")
+    assert not apart.of("generalised-rule")
+    assert not apart.of("correlated-rules")
+
+
+def test_rules_that_one_rule_can_say() -> None:
+    lines = [f"-A FORWARD -s 10.0.0.1 -p tcp -m tcp --dport {port} -j ACCEPT" for port in (80, 443)]
+    (one,) = audit(*lines).of("mergeable-rules")
+    assert [r.number for r in one.rules] == [1, 2]
+    assert "--dports 80,443" in one.edit
+    between = audit(lines[0], "-A FORWARD -p tcp -j DROP", lines[1])
+    assert not between.of("mergeable-rules")
