@@ -92,13 +92,6 @@ def compare(before: Any, after: Any, *, scope: PacketSet | str = EVERYTHING, **m
     )  # fmt: skip
 
 
-def fix(network: Any, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
-    """The fewest edited lines after which `src` reaches `dst`, or does not; see `netsim.queries.fix`."""
-    from netsim.queries.fix import fix as ask
-
-    return ask(network, src, dst, traffic, **more)
-
-
 def audit(what: Any, **more: Any) -> Any:
     """What is dead, redundant, too open or unknown in a network or a rule set (or at a path), with proofs."""
     from netsim.queries.audit import audit_network, audit_rules
