@@ -43,6 +43,10 @@ class Status(Enum):
     UNKNOWN = "unknown"
 
 
+COLUMNS = ("kind", "device", "place", "rule", "text", "verdict", "direction", "share", "certain")
+"""The keys of every row of a reachability."""
+
+
 @attrs.frozen(slots=True)
 class Blocker:
     """What stops part of what was asked.
@@ -188,6 +192,12 @@ class Reachability(Displayed):
             }
             for b in self.blockers
         ]  # fmt: skip
+
+    def frame(self) -> Any:
+        """The rows as a pandas data frame; needs the extra `frames`."""
+        from netsim.display.frame import frame
+
+        return frame(self.rows(), COLUMNS)
 
 
 def reach(

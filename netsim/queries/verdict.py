@@ -175,6 +175,12 @@ class Decision(Displayed):
         """One row."""
         return [self.row()]
 
+    def frame(self) -> Any:
+        """The rows as a pandas data frame; needs the extra `frames`."""
+        from netsim.display.frame import frame
+
+        return frame(self.rows(), ("id", "verdict", "decided_by", "trail", "after", "possible", "because"))
+
     def document(self) -> Document:
         """The verdict, the deciding line, the jumps; for unknown what it depends on."""
         tones = {Verdict.ACCEPT: Tone.GOOD, Verdict.UNKNOWN: Tone.WARN}
@@ -302,6 +308,15 @@ class Rules(Displayed):
             }
             for r in self.ruleset.rules()
         ]  # fmt: skip
+
+    def frame(self) -> Any:
+        """The rows as a pandas data frame; needs the extra `frames`."""
+        from netsim.display.frame import frame
+
+        return frame(
+            self.rows(),
+            ("id", "chain", "number", "file", "line", "text", "modelled", "packets", "bytes", "undecided"),
+        )
 
     def document(self) -> Document:
         """Chains with their rules counted, and what is not modelled."""

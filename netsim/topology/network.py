@@ -430,6 +430,12 @@ class Network(Displayed):
             for d in self.devices.values()
         ]
 
+    def frame(self) -> Any:
+        """The rows as a pandas data frame; needs the extra `frames`."""
+        from netsim.display.frame import frame
+
+        return frame(self.rows(), ("device", "interfaces", "rules", "partly_unmodelled", "routes", "files"))
+
     def document(self) -> Document:
         """Devices, services and assumptions."""
         devices = [

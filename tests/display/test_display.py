@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 from rich.console import Console
 
+import netsim
 from netsim.display import Document, Excerpt, Heading, Items, Pairs, Paragraph, Span, Table, Tone
 from netsim.display.text import to_text
 
@@ -51,3 +53,16 @@ def test_rich_never_reads_markup() -> None:
     shown = out.getvalue()
     assert "[bold]" in shown
     assert "\x1b" not in shown
+
+
+def test_every_result_has_a_frame_with_the_columns_of_its_rows() -> None:
+    network = netsim.load(Path(netsim.__file__).parent / "demo_site" / "during")
+    rules = netsim.parse("*filter\n:FORWARD DROP\n-A FORWARD -m limit --limit 1/s -j ACCEPT\nCOMMIT\n")
+    answer = network.reach("auth", "db", "tcp/5432")
+    results = [answer, network, rules, network.matrix(), network.audit(), netsim.compare(network, network),
+               netsim.fix(network, "auth", "db", "tcp/5432"), rules.decide(netsim.Packet(src="1.1.1.1", dst="2.2.2.2", protocol=47))]  # fmt: skip
+    for result in results:
+        frame = result.frame()
+        for row in result.rows():
+            assert set(row) <= set(frame.columns), type(result)
+        assert len(frame) == len(result.rows())
