@@ -429,6 +429,7 @@ def _without(rules: RuleSet, gone: set[int]) -> RuleSet:
 
 
 def touches(box: Box, names: set[str]) -> bool:
+    """Whether a box restricts one of some fields."""
     return any((d if isinstance(d, str) else d[0]) in names for d in box)
 
 
@@ -448,6 +449,7 @@ def _ported(box: Box) -> bool:
 
 
 def joined(a: Box, b: Box) -> Box:
+    """The packets of both boxes, as a box."""
     result = dict(a)
     for dimension, ranges in b.items():
         result[dimension] = intersect(result[dimension], ranges) if dimension in result else ranges

@@ -21,17 +21,17 @@ import attrs
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.index.flow import Blocked, Decision, Flow, Piece, hopped
+from netsim.queries.connections import Crossing, answers, restored
 from netsim.queries.ends import Ends
 from netsim.queries.traffic import Traffic
 from netsim.rules.journey import is_filter
 from netsim.rules.model import ActionKind, Chain, Point, Rule, RuleSet, Tracking, Verdict
 from netsim.space.addresses import show_address
-from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, Const, LevelMap, Parity, Shift
+from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, Const, LevelMap, Parity
 from netsim.space.fields import (
     ABSENT,
     ADDRESS_FIELDS,
     FIELDS,
-    LEVEL_MAXIMA,
     NO_MAC,
     CtStatus,
     Direction,
@@ -40,7 +40,7 @@ from netsim.space.fields import (
     interface_value,
 )
 from netsim.space.packets import POOL, condition_node
-from netsim.space.transform import Transformation, agreement, constant
+from netsim.space.transform import Transformation, constant
 from netsim.topology.forwarding import Forward, explain_route
 from netsim.topology.model import Device, Interface, NextHop
 from netsim.topology.network import Instance, Network
@@ -87,24 +87,6 @@ class Admit:
     packets: int
     trail: tuple[Rule, ...]
     direction: str
-
-
-@attrs.frozen(slots=True)
-class Crossing:
-    """How an opening packet went through a device: its header before, its ends after, and what the device keeps."""
-
-    device: str
-    group: str
-    before: Transformation
-    after: Transformation
-    ctmark: tuple[tuple[int, LevelMap], ...]
-    status: int
-    entry: bool
-
-    @property
-    def translated(self) -> bool:
-        """Whether the device has translated the packet, as far as that is certain."""
-        return bool(self.status & (CtStatus.SNAT | CtStatus.DNAT))
 
 
 @attrs.frozen(slots=True)
@@ -331,7 +313,7 @@ class Tracer:
         if not passed:
             pieces = self._chains(device, Point.PREROUTING, pieces, path, crossing)
         if crossing is not None:
-            pieces = tuple(attrs.evolve(p, change=_restore(p.change, crossing, "dst", "src")) for p in pieces)
+            pieces = tuple(attrs.evolve(p, change=restored(p.change, crossing, "dst", "src")) for p in pieces)
         found: list[Traveller] = []
         for piece in self._admitted(device, interface, pieces, path):
             for forward in self.network.ways[device.name]:
@@ -404,7 +386,7 @@ class Tracer:
         for piece in pieces:
             change = piece.change
             if crossing is not None:
-                change = _restore(change, crossing, "src", "dst")
+                change = restored(change, crossing, "src", "dst")
             crossings = t.crossings
             if self.answering is None:
                 crossings = (*crossings, self._kept(device, t.change, piece))
@@ -479,7 +461,7 @@ class Tracer:
                 crossings = (*crossings, self._kept(device, t.change, p))
             change = p.change
             if crossing is not None:  # behind INPUT the source is as the device itself had sent to
-                change = _restore(change, crossing, "src", "dst")
+                change = restored(change, crossing, "src", "dst")
             outside = change.without(_CONTEXT)
             self.arrived.append(
                 attrs.evolve(
@@ -547,7 +529,7 @@ class Tracer:
                 group = crossing.group and crossing.group == device.state_group
                 if not rest or not crossing.entry or not (crossing.device == device.name or group):
                     continue
-                part = POOL.apply(AND, rest, _answers(t.change, crossing.after, self.family))
+                part = POOL.apply(AND, rest, answers(t.change, crossing.after, self.family))
                 if part:
                     rest = POOL.apply(LESS, rest, part)
                     yield crossing, t if part == t.packets else attrs.evolve(t, packets=part)
@@ -675,21 +657,6 @@ class Tracer:
         self.stops.append(Stop(kind, device, None, text, "", "drop", *parts, (), self.direction, path))
 
 
-@lru_cache(maxsize=4096)
-def _answers(change: Transformation, after: Transformation, family: Family) -> int:
-    """The packets whose answer, which is `change` of them, has the ends exchanged with which they left (`after`)."""
-    wanted: dict[int, LevelMap] = {}
-    for a, b in ((ADDRESS_FIELDS["src", family], ADDRESS_FIELDS["dst", family]), ("sport", "dport")):
-        for to, source in ((a, b), (b, a)):
-            for level, origin in zip(FIELDS[to].levels, FIELDS[source].levels, strict=True):
-                by = after.level_map(origin)
-                wanted[level] = by if by is not None else Shift(origin, ((0, LEVEL_MAXIMA[origin], 0),))
-    if all(change.level_map(level) == by for level, by in wanted.items()):
-        return TRUE
-    others = [level for level in range(len(LEVEL_MAXIMA)) if level not in wanted]
-    return agreement(POOL, change, Transformation.of(wanted), others)
-
-
 @lru_cache(maxsize=256)
 def _has_doubts(rules: RuleSet) -> bool:
     """Whether a rule that is not modelled in full can change a verdict (a LOG with a limit cannot)."""
@@ -717,23 +684,6 @@ def _as_received(
         maps |= _sets("state", state)
     if direction is not None:
         maps |= _sets("direction", direction)
-    return Transformation.of(maps)
-
-
-def _restore(change: Transformation, crossing: Crossing, to: str, source: str) -> Transformation:
-    """One end of an answer as the opening packet had it before the device translated it."""
-    return _restored(change, crossing.before, to, source)
-
-
-@lru_cache(maxsize=16_384)
-def _restored(change: Transformation, before: Transformation, to: str, source: str) -> Transformation:
-    maps = dict(change.maps)
-    names = [(ADDRESS_FIELDS[to, f], ADDRESS_FIELDS[source, f]) for f in Family]
-    names.append((f"{to[0]}port", f"{source[0]}port"))
-    for target, origin in names:
-        for level, from_level in zip(FIELDS[target].levels, FIELDS[origin].levels, strict=True):
-            by = before.level_map(from_level)
-            maps[level] = by if by is not None else Shift(from_level, ((0, LEVEL_MAXIMA[from_level], 0),))
     return Transformation.of(maps)
 
 
