@@ -269,6 +269,15 @@ def test_a_mark_that_blocks() -> None:
     assert f.besides == {}
 
 
+def test_a_mark_that_is_set_before_the_rule_that_drops() -> None:
+    mangle = "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j MARK --set-mark 2\n-A PREROUTING -s 10.0.1.5/32 -j DROP\nCOMMIT\n"
+    f = one(mangle + accept("-A FORWARD -m mark --mark 2 -j DROP\n", "ACCEPT"))
+    # In front of the mark one line is enough; behind it the filter would drop what the mark says.
+    assert [(e.chain, e.number) for e in f.edits] == [("mangle/PREROUTING", 1)]
+    # PREROUTING does not know yet where packets leave: that is all it lets through besides.
+    assert f.besides["fw"] <= packets(src="10.0.1.5", dst="10.0.2.7", dport=80, iif="eth0")
+
+
 def test_destination_nat_is_spoken_translated() -> None:
     nat = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -d 10.0.2.7 -p tcp --dport 80 -j DNAT --to-destination 10.0.2.5:8080\nCOMMIT\n"
     f = one(nat + accept())
@@ -329,6 +338,12 @@ def test_an_undecided_rule_is_passed_by() -> None:
     assert [e.number for e in f.edits] == [2]
     f = one(accept("-A FORWARD -p tcp -m limit --limit 5/s -j ACCEPT\n"))
     assert f.before.status is Status.UNKNOWN
+
+
+def test_a_condition_that_is_passed_by_must_be_in_front_of_the_line() -> None:
+    rules = "*filter\n:FORWARD DROP [0:0]\n:user - [0:0]\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A FORWARD -p tcp --dport 80 -j user\n-A user -m time --timestart 08:00 -j DROP\nCOMMIT\n"
+    f = one(rules, "tcp/80,443;udp/53")
+    assert [(e.chain, e.number) for e in f.edits] == [("filter/FORWARD", 2)]
 
 
 def test_what_no_rule_decides_stays_unknown() -> None:

@@ -276,8 +276,8 @@ def latest(chain: str, count: int, visits: Sequence[Visit], sure: bool) -> int:
 
 
 def covers_all(position: Position, visits: Sequence[Visit], *, sure: bool) -> bool:
-    """Whether all blocked packets of some visits come to a position."""
-    return all(not POOL.apply(LESS, plain(v.blocked), plain(v.reach(position, sure=sure))) for v in visits)
+    """Whether all blocked packets of some visits come to a position, whatever the unmodelled says."""
+    return all(not POOL.apply(LESS, v.blocked, v.reach(position, sure=sure)) for v in visits)
 
 
 def pieces_at(position: Position, visits: Iterable[Visit]) -> list[Piece]:
