@@ -12,15 +12,17 @@ $(BIN)/python:
 	  { echo "this Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-.venv/.cli: $(BIN)/python pyproject.toml
+KERNELS := $(wildcard netsim/kernels/*.py) setup.py
+
+.venv/.cli: $(BIN)/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli]'
 	@touch $@
 
-.venv/.test: $(BIN)/python pyproject.toml
+.venv/.test: $(BIN)/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@ .venv/.cli
 
-.venv/.check: $(BIN)/python pyproject.toml
+.venv/.check: $(BIN)/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[check]'
 	@touch $@ .venv/.test .venv/.cli
 

@@ -27,7 +27,7 @@ from netsim.rules.model import (
     Verdict,
 )
 from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Choice, Const
-from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, NO_MAC, Family, State
+from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, NO_MAC, WORD, Family, State
 from netsim.space.packets import (
     POOL,
     VARIABLE_LEVELS,
@@ -113,8 +113,9 @@ class Decision:
 
 
 _SEES_NO_OIF = constant("oif", ABSENT)
-_OIF = FIELDS["oif"].level
-_LEAVES_SOMEWHERE = Transformation.of({_OIF: Choice(((ABSENT + 1, FIELDS["oif"].maximum),))})
+_OIF = FIELDS["oif"].levels
+_LEAVES_SOMEWHERE = Transformation.of({_OIF[0]: Choice(((1, WORD),)), _OIF[1]: Choice(((0, WORD),))})
+"""Some interface: its name begins with a byte that is not 0."""
 _SEES_NO_ENTRY = constant("state", int(State.INVALID))
 _STATE = FIELDS["state"].level
 _ENDS = {

@@ -1,10 +1,10 @@
 """The fields of a packet: one table from which diagrams, packets, boxes and JSON derive.
 
 Theory of operation. A *field* is what a rule can test; a *level* is one variable of the decision
-diagram. An interval field is one level (an IPv6 address is two, its upper and lower 64 bits), a bits
-field is one level a bit, most significant first. The order of the levels is the order of the table; it
-was measured to be good: interfaces, state, family and protocol first, ports below addresses, bits and
-unmodelled variables last.
+diagram. An interval field is one level (one of 128 bits, an IPv6 address or an interface name, is two:
+its upper and its lower 64 bits), a bits field is one level a bit, most significant first. The order of
+the levels is the order of the table; it was measured to be good: interfaces, state, family and protocol
+first, ports below addresses, bits and unmodelled variables last.
 
 A field *applies* to some packets only: a UDP packet has no TCP flags, a later fragment has no ports, an
 IPv6 packet has no IPv4 source. `needs` says on what it depends. Every packet set leaves a field free
@@ -162,6 +162,10 @@ _TABLE = (
 )
 
 
+WORD = (1 << 64) - 1
+"""The largest value of a level: what a machine word holds."""
+
+
 def _number(table: tuple[Field, ...]) -> tuple[dict[str, Field], tuple[int, ...]]:
     fields: dict[str, Field] = {}
     maxima: list[int] = []
@@ -169,8 +173,8 @@ def _number(table: tuple[Field, ...]) -> tuple[dict[str, Field], tuple[int, ...]
         first = len(maxima)
         if field.kind is Kind.BITS:
             maxima += [1] * field.width
-        elif field.width == 128 and field.name.endswith("6"):
-            maxima += [(1 << 64) - 1] * 2
+        elif field.width == 128:
+            maxima += [WORD] * 2
         else:
             maxima.append(field.maximum)
         fields[field.name] = attrs.evolve(field, level=first, levels=tuple(range(first, len(maxima))))
