@@ -108,7 +108,7 @@ class Limits:
     """Every limit of netsim in one place. Each is a named error, never a truncation.
 
     Sizes are in bytes, the others are counts. `nodes` bounds the decision-diagram nodes that one
-    compilation or question may create.
+    compilation or question may create, `memory` the bytes of all of them.
     """
 
     input_size: int = 64 << 20
@@ -121,6 +121,7 @@ class Limits:
     set_elements: int = 5_000_000
     diagnostics: int = 200
     nodes: int = 20_000_000
+    memory: int = 2 << 30
     states: int = 5_000
     paths: int = 10_000
 

@@ -29,137 +29,37 @@ from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import attrs
-
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.space.fields import Range
+from netsim.space.operations import (
+    AND,
+    DIFFER,
+    FALSE,
+    LEFT,
+    LESS,
+    NEXT,
+    NONE,
+    OR,
+    OUTSIDE,
+    OVERRIDE,
+    RIGHT,
+    TERMINALS,
+    TRUE,
+    UNION,
+    WITHIN,
+    XOR,
+    Choice,
+    Const,
+    LevelMap,
+    Operation,
+    Parity,
+    Shift,
+    relabelling,
+)
 
-TERMINALS = 32
-FALSE, TRUE = 0, 1
 MEMO = 2_000_000
-_NONE, _LEFT, _RIGHT = -1, -2, -3
-
-
-class Operation:
-    """A binary operation on terminals, with what is known before looking at nodes.
-
-    `left[a]` and `right[b]` say what the result is when one side is a terminal: a terminal, `_LEFT` or
-    `_RIGHT` for the operand itself, `_NONE` if the nodes must be looked at. `same` likewise for a == b.
-    """
-
-    def __init__(
-        self,
-        code: int,
-        function: Callable[[int, int], int],
-        *,
-        left: Mapping[int, int],
-        right: Mapping[int, int],
-        same: int,
-        commutative: bool,
-    ) -> None:
-        self.code = code
-        self.table = [function(a, b) for a in range(TERMINALS) for b in range(TERMINALS)]
-        self.left = [left.get(a, _NONE) for a in range(TERMINALS)]
-        self.right = [right.get(b, _NONE) for b in range(TERMINALS)]
-        self.same = same
-        self.commutative = commutative
-
-
-NEXT = 1  # the outcome bit that override replaces; the same as in rules.model
-
-AND = Operation(
-    0,
-    lambda a, b: a & b,
-    left={0: 0, 1: _RIGHT},
-    right={0: 0, 1: _LEFT},
-    same=_LEFT,
-    commutative=True,
-)
-OR = Operation(
-    1,
-    lambda a, b: a | b,
-    left={0: _RIGHT, 1: 1},
-    right={0: _LEFT, 1: 1},
-    same=_LEFT,
-    commutative=True,
-)
-LESS = Operation(2, lambda a, b: a & ~b, left={0: 0}, right={0: _LEFT, 1: 0}, same=0, commutative=False)
-XOR = Operation(3, lambda a, b: a ^ b, left={0: _RIGHT}, right={0: _LEFT}, same=0, commutative=True)
-UNION = Operation(
-    4,
-    lambda a, b: a | b,
-    left={0: _RIGHT, 31: 31},
-    right={0: _LEFT, 31: 31},
-    same=_LEFT,
-    commutative=True,
-)
-OVERRIDE = Operation(
-    5,
-    lambda f, g: ((f & ~NEXT) | g) if f & NEXT else f,
-    left={**{t: t for t in range(TERMINALS) if not t & NEXT}, NEXT: _RIGHT},
-    right={},
-    same=_LEFT,
-    commutative=False,
-)
-WITHIN = Operation(
-    6,
-    lambda m, f: f if m else 0,
-    left={0: 0, **dict.fromkeys(range(1, TERMINALS), _RIGHT)},
-    right={0: 0},
-    same=_NONE,
-    commutative=False,
-)
-OUTSIDE = Operation(
-    7,
-    lambda m, f: 0 if m else f,
-    left={0: _RIGHT, **dict.fromkeys(range(1, TERMINALS), 0)},
-    right={0: 0},
-    same=_NONE,
-    commutative=False,
-)
-DIFFER = Operation(8, lambda a, b: int(a != b), left={}, right={}, same=0, commutative=True)
-"""AND OR LESS XOR are for sets (terminals 0 and 1). UNION joins outcome masks, OVERRIDE is DESIGN's `>`,
-WITHIN(m, f) is f inside the set m and 0 elsewhere, OUTSIDE(m, f) the reverse. DIFFER is the set where two
-functions differ."""
-
-
-# What a substitution puts in the place of one level.
-
-
-@attrs.frozen(slots=True)
-class Const:
-    """The level has this value."""
-
-    value: int
-
-
-@attrs.frozen(slots=True)
-class Shift:
-    """The level is a function of `source`: value + delta within each piece (low, high, delta).
-
-    The pieces are sorted, disjoint and cover every value of the source level.
-    """
-
-    source: int
-    pieces: tuple[tuple[int, int, int], ...]
-
-
-@attrs.frozen(slots=True)
-class Choice:
-    """The level may have any value of these ranges; somebody else chooses."""
-
-    ranges: tuple[Range, ...]
-
-
-@attrs.frozen(slots=True)
-class Parity:
-    """A bit level: the exclusive-or of other bit levels and a constant."""
-
-    terms: tuple[int, ...]
-    constant: int
-
-
-LevelMap = Const | Shift | Choice | Parity
+EDGE_BYTES = 48
+"""About what an edge of a node takes in memory here."""
 
 
 class Pool:
@@ -168,9 +68,13 @@ class Pool:
     Ids are meaningful inside the pool only. `lock` guards it when several threads share it.
     """
 
-    def __init__(self, maxima: Sequence[int], *, nodes: int = DEFAULT_LIMITS.nodes) -> None:
+    def __init__(
+        self, maxima: Sequence[int], *, nodes: int = DEFAULT_LIMITS.nodes, memory: int = DEFAULT_LIMITS.memory
+    ) -> None:
         self.maxima = tuple(maxima)
         self.ceiling = nodes
+        self.memory = memory
+        self._edges = 0
         self.lock = threading.RLock()
         bottom = len(self.maxima)
         self.level: list[int] = [bottom] * TERMINALS
@@ -178,7 +82,6 @@ class Pool:
         self.children: list[tuple[int, ...]] = [()] * TERMINALS
         self._unique: dict[tuple[int, tuple[int, ...], tuple[int, ...]], int] = {}
         self._memo: dict[tuple[int, int, int], int] = {}
-        self._wheres: dict[tuple[int, ...], dict[int, int]] = {}  # for each kind of question a memo
         self._digests: dict[int, bytes] = {}
         self.preimages: dict[tuple[Hashable, int, int], int] = {}  # kept for `transform`
 
@@ -212,6 +115,11 @@ class Pool:
             found = len(self.level)
             if found >= self.ceiling:
                 raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
+            self._edges += len(key[1])
+            if self._edges * EDGE_BYTES > self.memory:
+                raise BudgetExceeded(
+                    f"this needs more than {self.memory >> 20} MiB of diagrams (Limits.memory)"
+                )
             self._unique[key] = found
             self.level.append(level)
             self.bounds.append(key[1])
@@ -273,9 +181,9 @@ class Pool:
         elif b < TERMINALS:
             known = operation.right[b]
         else:
-            known = operation.same if a == b else _NONE
-        if known != _NONE:
-            return a if known == _LEFT else b if known == _RIGHT else known
+            known = operation.same if a == b else NONE
+        if known != NONE:
+            return a if known == LEFT else b if known == RIGHT else known
         if operation.commutative and a > b:
             a, b = b, a
         key = (operation.code, a, b)
@@ -327,21 +235,21 @@ class Pool:
             high_a, high_b = bounds_a[i], bounds_b[j]
             child_a, child_b = children_a[i], children_b[j]
             high = high_a if high_a < high_b else high_b
-            known = _NONE
-            if child_a < TERMINALS and (known := left[child_a]) != _NONE:
-                if known == _RIGHT:
+            known = NONE
+            if child_a < TERMINALS and (known := left[child_a]) != NONE:
+                if known == RIGHT:
                     child = child_b
                 else:
-                    child = child_a if known == _LEFT else known
+                    child = child_a if known == LEFT else known
                     if high < high_a:  # the same up to the end of this side's interval
                         high = high_a
                         j = bisect_left(bounds_b, high, j)
                         high_b = bounds_b[j]
-            elif child_b < TERMINALS and (known := right[child_b]) != _NONE:
-                if known == _LEFT:
+            elif child_b < TERMINALS and (known := right[child_b]) != NONE:
+                if known == LEFT:
                     child = child_a
                 else:
-                    child = child_b if known == _RIGHT else known
+                    child = child_b if known == RIGHT else known
                     if high < high_b:
                         high = high_b
                         i = bisect_left(bounds_a, high, i)
@@ -375,29 +283,11 @@ class Pool:
 
     def relabel(self, a: int, terminals: Sequence[int]) -> int:
         """Every terminal t replaced by `terminals[t]`."""
-        return self._relabelled(a, terminals, {})
-
-    def _relabelled(self, a: int, terminals: Sequence[int], memo: dict[int, int]) -> int:
-        def walk(n: int) -> int:
-            if n < TERMINALS:
-                return terminals[n]
-            found = memo.get(n)
-            if found is None:
-                children = []
-                for child in self.children[n]:
-                    children.append(walk(child))
-                found = memo[n] = self.node(self.level[n], self.bounds[n], children)
-            return found
-
-        return walk(a)
+        return self.apply(relabelling(tuple(terminals)), a, FALSE)
 
     def where(self, a: int, wanted: Callable[[int], bool]) -> int:
         """The set of points whose terminal is `wanted`."""
-        terminals = tuple(TRUE if wanted(t) else FALSE for t in range(TERMINALS))
-        memo = self._wheres.setdefault(terminals, {})
-        if len(memo) >= MEMO:
-            memo.clear()
-        return self._relabelled(a, terminals, memo)
+        return self.relabel(a, [TRUE if wanted(t) else FALSE for t in range(TERMINALS)])
 
     def quantify(self, a: int, levels: Iterable[int], operation: Operation) -> int:
         """The levels forgotten: `operation` (associative, commutative) over all of their values."""
@@ -615,6 +505,8 @@ class Pool:
     def digest(self, a: int) -> bytes:
         """16 bytes that depend on the function alone: equal in every pool of the same levels."""
         known = self._digests
+        if a in known:
+            return known[a]
         for n in [a] if a < TERMINALS else self.reachable(a):
             if n not in known:
                 known[n] = self._digest(n)
@@ -677,5 +569,28 @@ class Pool:
             assert bounds[-1] == self.maxima[level], f"D2: node {n}"
             assert all(x < y for x, y in zip(bounds, bounds[1:], strict=False)), f"D2: node {n}"
             assert all(x != y for x, y in zip(children, children[1:], strict=False)), f"D3: {n}"
-            assert self._unique.get((level, bounds, children)) == n, f"D4: node {n}"
-        assert len(self._unique) == len(self.level) - TERMINALS, "D4: unique table"
+            assert self._unite(level, bounds, children) == n, f"D4: node {n}"
+
+
+__all__ = [
+    "AND",
+    "DIFFER",
+    "FALSE",
+    "LESS",
+    "NEXT",
+    "OR",
+    "OUTSIDE",
+    "OVERRIDE",
+    "TERMINALS",
+    "TRUE",
+    "UNION",
+    "WITHIN",
+    "XOR",
+    "Choice",
+    "Const",
+    "LevelMap",
+    "Operation",
+    "Parity",
+    "Pool",
+    "Shift",
+]

@@ -24,7 +24,8 @@ import attrs
 
 from netsim.space import addresses
 from netsim.space.addresses import PrefixLike, Ranges
-from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, XOR, Operation, Pool
+from netsim.space.compiled import make_pool
+from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, XOR, Operation
 from netsim.space.fields import (
     ADDRESS_FIELDS,
     FIELDS,
@@ -51,7 +52,7 @@ from netsim.space.transform import Transformation
 if TYPE_CHECKING:
     import netaddr
 
-POOL = Pool(LEVEL_MAXIMA)
+POOL = make_pool(LEVEL_MAXIMA)
 """The pool of every packet set in this process."""
 
 _HALF = (1 << 64) - 1

@@ -1,0 +1,625 @@
+"""The nodes of an interval decision diagram in flat arrays, and point-by-point operations on them.
+
+Theory of operation. Node `n` tests `level[n]`; its edges are `start[n] .. start[n + 1]` of the arrays `bound`
+(inclusive upper bounds, ascending, the last is the level's largest value) and `child`. The first
+`TERMINALS` ids are terminals. Nodes are appended, never changed, so a child's id is smaller than its
+parent's. `unique` is an open hash table of ids over the contents of nodes; `memo` keeps results of
+operations and may forget (two slots a key, the older is overwritten).
+
+`apply` walks pairs of nodes with a stack of frames, one for each level at most; the edges of unfinished
+results lie on the stack `out`. Nothing here allocates: where an array is full the call returns `FULL`, the
+caller grows the arrays and calls again, and what was finished is found in the memo. The same algorithm,
+recursive and on tuples, is `space.diagram.Pool`, which the tests hold this one to.
+
+Numbers: 32 terminals; a result of -1 is `FULL`, of -2 `OVER` (the ceiling of nodes). In the tables of an
+operation -1 says that nodes must be looked at, -2 that the left operand is the result, -3 the right one.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+import cython
+
+TERMINALS = 32
+FULL = -1
+OVER = -2
+_MASK = cython.declare(cython.ulonglong, 0xFFFF_FFFF_FFFF_FFFF)
+_K1 = cython.declare(cython.ulonglong, 0x9E37_79B9_7F4A_7C15)
+_K2 = cython.declare(cython.ulonglong, 0xC2B2_AE3D_27D4_EB4F)
+OPERATIONS = 255
+LARGEST = (1 << 28) - 1
+"""The most nodes: a memo key holds an operation and two ids in 64 bits."""
+MEMO = 1 << 22
+"""The most slots of the memo."""
+
+
+@cython.cclass
+class Nodes:
+    """The arrays of one pool, over levels with these largest values; `memory` is their size in bytes."""
+
+    maxima: cython.ulonglong[::1]
+    level: cython.int[::1]
+    start: cython.longlong[::1]
+    digest: cython.uint[::1]  # of contents, for rehashing
+    bound: cython.ulonglong[::1]
+    child: cython.int[::1]
+    unique: cython.int[::1]
+    memo_key: cython.ulonglong[::1]
+    memo_value: cython.int[::1]
+    table: cython.int[::1]
+    left: cython.int[::1]
+    right: cython.int[::1]
+    same: cython.int[::1]
+    swaps: cython.int[::1]
+    out_bound: cython.ulonglong[::1]
+    out_child: cython.int[::1]
+    frame_a: cython.int[::1]
+    frame_b: cython.int[::1]
+    frame_level: cython.int[::1]
+    frame_out: cython.longlong[::1]
+    at_a: cython.longlong[::1]
+    end_a: cython.longlong[::1]
+    at_b: cython.longlong[::1]
+    end_b: cython.longlong[::1]
+    count = cython.declare(cython.int, visibility="readonly")
+    edges = cython.declare(cython.longlong, visibility="readonly")
+    out: cython.longlong
+    ceiling = cython.declare(cython.longlong, visibility="public")
+    unique_mask: cython.ulonglong
+    memo_mask: cython.ulonglong
+    levels = cython.declare(cython.int, visibility="readonly")
+
+    def __init__(self, maxima, ceiling):
+        n = len(maxima)
+        self.levels = n
+        self.maxima = memoryview(array("Q", maxima))
+        self.ceiling = ceiling
+        self.level = memoryview(array("i", [n]) * 1024)
+        self.start = _zeros("q", 1025)
+        self.digest = _zeros("I", 1024)
+        self.bound = _zeros("Q", 4096)
+        self.child = _zeros("i", 4096)
+        self.out_bound = _zeros("Q", 4096)
+        self.out_child = _zeros("i", 4096)
+        self.unique = _zeros("i", 4096)
+        self.unique_mask = 4095
+        self.memo_key = _zeros("Q", 8192)
+        self.memo_value = _zeros("i", 8192)
+        self.memo_mask = 8191
+        self.table = _zeros("i", OPERATIONS * 32 * 32)
+        self.left = memoryview(array("i", [-1]) * (OPERATIONS * 32))
+        self.right = memoryview(array("i", [-1]) * (OPERATIONS * 32))
+        self.same = memoryview(array("i", [-1]) * OPERATIONS)
+        self.swaps = memoryview(array("i", [0]) * OPERATIONS)
+        depth = n + 2
+        self.frame_a = _zeros("i", depth)
+        self.frame_b = _zeros("i", depth)
+        self.frame_level = _zeros("i", depth)
+        self.frame_out = _zeros("q", depth)
+        self.at_a = _zeros("q", depth)
+        self.end_a = _zeros("q", depth)
+        self.at_b = _zeros("q", depth)
+        self.end_b = _zeros("q", depth)
+        self.count = 32
+        self.edges = 0
+        self.out = 0
+
+    def declare(self, code, table, left, right, same, commutative):
+        """Operation `code`: its values on terminals, and what one operand alone decides (-1 nothing, -2, -3 an operand)."""
+        i: cython.int
+        c: cython.int = code
+        for i in range(32 * 32):
+            self.table[c * 1024 + i] = table[i]
+        for i in range(32):
+            self.left[c * 32 + i] = left[i]
+            self.right[c * 32 + i] = right[i]
+        self.same[c] = same
+        self.swaps[c] = commutative
+
+    # Looking
+
+    def level_of(self, n: cython.int) -> cython.int:
+        """The level that a node tests; the number of levels for a terminal."""
+        if n < 0 or n >= self.count:
+            raise IndexError(n)
+        return self.level[n]
+
+    def bounds_of(self, n: cython.int) -> tuple:
+        """The upper bounds of a node's edges."""
+        if n < 0 or n >= self.count:
+            raise IndexError(n)
+        if n < 32:
+            return ()
+        return tuple([self.bound[i] for i in range(self.start[n], self.start[n + 1])])
+
+    def children_of(self, n: cython.int) -> tuple:
+        """The children of a node."""
+        if n < 0 or n >= self.count:
+            raise IndexError(n)
+        if n < 32:
+            return ()
+        return tuple([self.child[i] for i in range(self.start[n], self.start[n + 1])])
+
+    def memory(self) -> int:
+        """The bytes of the arrays that grow."""
+        nodes: cython.longlong = self.level.shape[0]
+        edges: cython.longlong = self.bound.shape[0]
+        slots: cython.longlong = self.memo_key.shape[0]
+        return nodes * 24 + edges * 12 + slots * 12 + self.out_bound.shape[0] * 12
+
+    def reachable(self, root: cython.int) -> list:
+        """The nodes of a function, ascending: children before parents."""
+        n: cython.int
+        c: cython.int
+        i: cython.longlong
+        seen: set = set()
+        stack: list = [root]
+        while stack:
+            n = stack.pop()
+            if n >= 32 and n not in seen:
+                seen.add(n)
+                for i in range(self.start[n], self.start[n + 1]):
+                    c = self.child[i]
+                    if c >= 32:
+                        stack.append(c)
+        return sorted(seen)
+
+    def value(self, n: cython.int, point) -> cython.int:
+        """The terminal at a point: one value for each level."""
+        v: cython.ulonglong
+        while n >= 32:
+            v = point[self.level[n]]
+            n = self.child[self._reach(self.start[n], self.start[n + 1], v)]
+        return n
+
+    # Growing
+
+    def grow(self) -> None:
+        """Twice as much room in every array that is more than half full."""
+        if self.count * 2 >= len(self.level):
+            room = len(self.level) * 2
+            self.level = _wider("i", self.level, room)
+            self.start = _wider("q", self.start, room + 1)
+            self.digest = _wider("I", self.digest, room)
+            self.unique = _zeros("i", room * 2)
+            self.unique_mask = room * 2 - 1
+            self._rehash()
+            if len(self.memo_key) < MEMO:
+                old_key, old_value = self.memo_key, self.memo_value
+                size = len(self.memo_key) * 2
+                self.memo_key = _zeros("Q", size)
+                self.memo_value = _zeros("i", size)
+                self.memo_mask = size - 1
+                self._rememo(old_key, old_value)
+        if (self.edges + self.out) * 2 >= len(self.bound):  # a result on the stack fits then
+            self.bound = _wider("Q", self.bound, len(self.bound) * 2)
+            self.child = _wider("i", self.child, len(self.child) * 2)
+        if self.out * 2 >= len(self.out_bound):
+            self.out_bound = _wider("Q", self.out_bound, len(self.out_bound) * 2)
+            self.out_child = _wider("i", self.out_child, len(self.out_child) * 2)
+        self.out = 0
+
+    def forget(self) -> None:
+        """An empty memo."""
+        size = len(self.memo_key)
+        self.memo_key = _zeros("Q", size)
+
+    @cython.cfunc
+    def _rehash(self) -> cython.void:
+        n: cython.int
+        slot: cython.ulonglong
+        with cython.nogil:
+            for n in range(32, self.count):
+                slot = self.digest[n] & self.unique_mask
+                while self.unique[slot] != 0:
+                    slot = (slot + 1) & self.unique_mask
+                self.unique[slot] = n
+
+    @cython.cfunc
+    def _rememo(self, keys: cython.ulonglong[::1], values: cython.int[::1]) -> cython.void:
+        i: cython.longlong
+        size: cython.longlong = len(keys)
+        with cython.nogil:
+            for i in range(size):
+                if keys[i] != 0:
+                    self._keep(keys[i], values[i])
+
+    # Building
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _unite(self, level: cython.int, first: cython.longlong) -> cython.int:
+        """The one node of the edges `first .. out` of the stack, two at least; `FULL` or `OVER` if there is no room."""
+        h: cython.ulonglong = level
+        i: cython.longlong
+        n: cython.int
+        size: cython.longlong = self.out - first
+        for i in range(first, self.out):
+            h = ((h ^ self.out_bound[i]) * _K1) & _MASK
+            h = ((h ^ (h >> 29) ^ self.out_child[i]) * _K2) & _MASK
+        h = h >> 32
+        slot: cython.ulonglong = h & self.unique_mask
+        base: cython.longlong
+        while True:
+            n = self.unique[slot]
+            if n == 0:
+                break
+            if self.digest[n] == h and self.level[n] == level and self.start[n + 1] - self.start[n] == size:
+                base = self.start[n]
+                for i in range(size):
+                    if (
+                        self.bound[base + i] != self.out_bound[first + i]
+                        or self.child[base + i] != self.out_child[first + i]
+                    ):
+                        break
+                else:
+                    return n
+            slot = (slot + 1) & self.unique_mask
+        n = self.count
+        if n >= self.ceiling:
+            return -2
+        if n + 1 >= self.level.shape[0] or self.edges + size > self.bound.shape[0]:
+            return -1
+        self.level[n] = level
+        self.digest[n] = cython.cast(cython.uint, h)
+        base = self.edges
+        self.start[n] = base
+        for i in range(size):
+            self.bound[base + i] = self.out_bound[first + i]
+            self.child[base + i] = self.out_child[first + i]
+        self.edges = base + size
+        self.start[n + 1] = self.edges
+        self.unique[slot] = n
+        self.count = n + 1
+        return n
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _push(self, first: cython.longlong, bound: cython.ulonglong, child: cython.int) -> cython.bint:
+        """An edge more on the stack, joined with the one before if the child is the same; False if it is full."""
+        if self.out > first and self.out_child[self.out - 1] == child:
+            self.out_bound[self.out - 1] = bound
+            return True
+        if self.out >= self.out_bound.shape[0]:
+            return False
+        self.out_bound[self.out] = bound
+        self.out_child[self.out] = child
+        self.out += 1
+        return True
+
+    def node(self, level: cython.int, bounds, children) -> cython.int:
+        """The reduced node of these edges, whose children lie below `level`; `FULL` or `OVER`."""
+        self.out = 0
+        size: cython.longlong = len(bounds)
+        i: cython.longlong
+        for i in range(size):
+            if not self._push(0, bounds[i], children[i]):
+                return FULL
+        if self.out == 1:
+            self.out = 0
+            return children[0]
+        found: cython.int = self._unite(level, 0)
+        if found >= 0:
+            self.out = 0
+        return found
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _range(
+        self,
+        level: cython.int,
+        low: cython.ulonglong,
+        high: cython.ulonglong,
+        inside: cython.int,
+        outside: cython.int,
+    ) -> cython.int:
+        """`inside` where low <= value <= high, else `outside`."""
+        first: cython.longlong = self.out
+        top: cython.ulonglong = self.maxima[level]
+        found: cython.int
+        if self.out + 3 >= self.out_bound.shape[0]:
+            return -1
+        if low > 0:
+            self._push(first, low - 1, outside)
+        self._push(first, high, inside)
+        if high < top:
+            self._push(first, top, outside)
+        if self.out - first == 1:
+            found = self.out_child[first]
+        else:
+            found = self._unite(level, first)
+            if found < 0:
+                return found
+        self.out = first
+        return found
+
+    def products(
+        self,
+        levels: cython.int[::1],
+        low: cython.ulonglong[:, ::1],
+        high: cython.ulonglong[:, ::1],
+        inside: cython.int[::1],
+        outside: cython.int,
+        result: cython.int[::1],
+        done: cython.longlong,
+    ) -> cython.longlong:
+        """One function for each row: `inside[row]` where low[i, row] <= level `levels[i]` <= high[i, row] for every i.
+
+        `levels` ascend. Begins at row `done` and returns how many rows are ready; fewer than all: the node is
+        `FULL` or `OVER`, told by `result[that row]`.
+        """
+        row: cython.longlong
+        rows: cython.longlong = inside.shape[0]
+        i: cython.Py_ssize_t
+        count: cython.Py_ssize_t = levels.shape[0]
+        n: cython.int
+        with cython.nogil:
+            self.out = 0
+            for row in range(done, rows):
+                n = inside[row]
+                for i in range(count - 1, -1, -1):
+                    n = self._range(levels[i], low[i, row], high[i, row], n, outside)
+                    if n < 0:
+                        break
+                result[row] = n
+                if n < 0:
+                    rows = row
+                    break
+        return rows
+
+    # Combining
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _simple(self, code: cython.int, a: cython.int, b: cython.int) -> cython.int:
+        """What the operation gives without looking at nodes; -1 if they must be looked at."""
+        known: cython.int
+        if a < 32:
+            if b < 32:
+                return self.table[(code * 32 + a) * 32 + b]
+            known = self.left[code * 32 + a]
+        elif b < 32:
+            known = self.right[code * 32 + b]
+        elif a == b:
+            known = self.same[code]
+        else:
+            return -1
+        if known == -2:
+            return a
+        if known == -3:
+            return b
+        return known
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _key(self, code: cython.int, a: cython.int, b: cython.int) -> cython.ulonglong:
+        x: cython.ulonglong = code
+        y: cython.ulonglong = a
+        z: cython.ulonglong = b
+        if self.swaps[code] and a > b:
+            y = b
+            z = a
+        return ((x + 1) << 56) | (y << 28) | z
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _slot(self, key: cython.ulonglong) -> cython.ulonglong:
+        h: cython.ulonglong = (key * _K1) & _MASK
+        return ((h ^ (h >> 31)) >> 8) & self.memo_mask
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _known(self, key: cython.ulonglong) -> cython.int:
+        slot: cython.ulonglong = self._slot(key)
+        if self.memo_key[slot] == key:
+            return self.memo_value[slot]
+        slot ^= 1
+        if self.memo_key[slot] == key:
+            return self.memo_value[slot]
+        return -1
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _keep(self, key: cython.ulonglong, value: cython.int) -> cython.void:
+        slot: cython.ulonglong = self._slot(key)
+        if self.memo_key[slot] != 0 and self.memo_key[slot] != key:
+            self.memo_key[slot ^ 1] = self.memo_key[slot]
+            self.memo_value[slot ^ 1] = self.memo_value[slot]
+        self.memo_key[slot] = key
+        self.memo_value[slot] = value
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _enter(self, top: cython.int, a: cython.int, b: cython.int) -> cython.void:
+        """A frame for a pair of which one is a node."""
+        la: cython.int = self.level[a]
+        lb: cython.int = self.level[b]
+        level: cython.int = la if la < lb else lb
+        self.frame_a[top] = a
+        self.frame_b[top] = b
+        self.frame_level[top] = level
+        self.frame_out[top] = self.out
+        if la == level:
+            self.at_a[top] = self.start[a]
+            self.end_a[top] = self.start[a + 1]
+        else:
+            self.at_a[top] = -1
+        if lb == level:
+            self.at_b[top] = self.start[b]
+            self.end_b[top] = self.start[b + 1]
+        else:
+            self.at_b[top] = -1
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _reach(self, at: cython.longlong, end: cython.longlong, bound: cython.ulonglong) -> cython.longlong:
+        """The first edge in at .. end whose bound is at least `bound`: by steps that double, then by halves."""
+        step: cython.longlong = 1
+        low: cython.longlong = at
+        high: cython.longlong
+        middle: cython.longlong
+        if self.bound[low] >= bound:
+            return low
+        while low + step < end and self.bound[low + step] < bound:
+            low += step
+            step *= 2
+        high = low + step
+        if high > end - 1:
+            high = end - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self.bound[middle] < bound:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _apply(self, code: cython.int, a: cython.int, b: cython.int) -> cython.int:
+        result: cython.int = self._simple(code, a, b)
+        if result >= 0:
+            return result
+        result = self._known(self._key(code, a, b))
+        if result >= 0:
+            return result
+        top: cython.int = 0
+        ready: cython.bint = False
+        ia: cython.longlong
+        ib: cython.longlong
+        ea: cython.longlong
+        eb: cython.longlong
+        first: cython.longlong
+        ca: cython.int
+        cb: cython.int
+        ha: cython.ulonglong
+        hb: cython.ulonglong
+        high: cython.ulonglong
+        largest: cython.ulonglong
+        known: cython.int
+        self.out = 0
+        self._enter(0, a, b)
+        while top >= 0:
+            ia = self.at_a[top]
+            ea = self.end_a[top]
+            ib = self.at_b[top]
+            eb = self.end_b[top]
+            first = self.frame_out[top]
+            largest = self.maxima[self.frame_level[top]]
+            while True:
+                if ia >= 0:
+                    ha = self.bound[ia]
+                    ca = self.child[ia]
+                else:
+                    ha = largest
+                    ca = self.frame_a[top]
+                if ib >= 0:
+                    hb = self.bound[ib]
+                    cb = self.child[ib]
+                else:
+                    hb = largest
+                    cb = self.frame_b[top]
+                high = ha if ha < hb else hb
+                if ready:
+                    ready = False
+                elif ca < 32 and (self.left[code * 32 + ca] != -1) and self.left[code * 32 + ca] != -3:
+                    known = self.left[code * 32 + ca]
+                    result = ca if known == -2 else known
+                    if high < ha:  # the same up to the end of this side's interval
+                        high = ha
+                        ib = self._reach(ib, eb, ha)
+                        hb = self.bound[ib]
+                elif cb < 32 and (self.right[code * 32 + cb] != -1) and self.right[code * 32 + cb] != -2:
+                    known = self.right[code * 32 + cb]
+                    result = cb if known == -3 else known
+                    if high < hb:
+                        high = hb
+                        ia = self._reach(ia, ea, hb)
+                        ha = self.bound[ia]
+                else:
+                    result = self._simple(code, ca, cb)
+                    if result < 0:
+                        result = self._known(self._key(code, ca, cb))
+                    if result < 0:
+                        self.at_a[top] = ia
+                        self.at_b[top] = ib
+                        top += 1
+                        self._enter(top, ca, cb)
+                        break
+                if not self._push(first, high, result):
+                    return -1
+                if high == largest:
+                    if self.out - first == 1:
+                        result = self.out_child[first]
+                    else:
+                        result = self._unite(self.frame_level[top], first)
+                        if result < 0:
+                            return result
+                    self.out = first
+                    self._keep(self._key(code, self.frame_a[top], self.frame_b[top]), result)
+                    top -= 1
+                    ready = True
+                    break
+                if ia >= 0 and ha == high:
+                    ia += 1
+                if ib >= 0 and hb == high:
+                    ib += 1
+        return result
+
+    def apply(self, code: cython.int, a: cython.int, b: cython.int) -> cython.int:
+        """The operation, point by point: an id, `FULL` or `OVER`."""
+        result: cython.int
+        with cython.nogil:
+            result = self._apply(code, a, b)
+        return result
+
+    def fold(
+        self, code: cython.int, ids: cython.int[::1], size: cython.longlong, done: cython.longlong
+    ) -> cython.longlong:
+        """One round of a balanced tree: `ids[i]` becomes ids[2 i] op ids[2 i + 1], in place, for each pair of `size`.
+
+        Begins at pair `done` and returns how many are ready; fewer than all: call again when there is room.
+        """
+        i: cython.longlong
+        n: cython.int
+        pairs: cython.longlong = size // 2
+        with cython.nogil:
+            for i in range(done, pairs):
+                n = self._apply(code, ids[2 * i], ids[2 * i + 1])
+                if n < 0:
+                    pairs = i
+                    break
+                ids[i] = n
+        return pairs
+
+
+def _zeros(code: str, size: int):
+    """An array of zeros."""
+    return memoryview(array(code, bytes(array(code).itemsize * size)))
+
+
+def _wider(code: str, old, size: int):
+    """A longer array with the same beginning."""
+    new = array(code, bytes(memoryview(old).cast("B")))
+    new.frombytes(bytes(new.itemsize * (size - len(new))))
+    return memoryview(new)

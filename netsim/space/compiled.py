@@ -1,0 +1,133 @@
+"""Decision diagrams on the compiled kernel: the pool of `space.diagram` with flat arrays below it.
+
+The kernel does what every node is touched by: uniting, point-by-point operations, reachability. What
+remains is inherited and sees the nodes through three read-only sequences. Ids, terminals, results,
+digests and errors are those of the plain pool; ids may be given out in another order.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
+from netsim.kernels import Engine, engine, kernel
+from netsim.space.diagram import Pool
+from netsim.space.operations import FALSE, Operation
+
+T = TypeVar("T")
+
+
+class _Seen(Generic[T]):
+    """One attribute of all nodes, by id."""
+
+    __slots__ = ("_nodes", "_of")
+
+    def __init__(self, nodes: Any, of: Callable[[int], T]) -> None:
+        self._nodes = nodes
+        self._of = of
+
+    def __getitem__(self, n: int) -> T:
+        return self._of(n)
+
+    def __len__(self) -> int:
+        return int(self._nodes.count)
+
+
+class CompiledPool(Pool):
+    """A pool whose nodes are kept by `kernels.diagram`."""
+
+    def __init__(
+        self,
+        maxima: Sequence[int],
+        *,
+        nodes: int = DEFAULT_LIMITS.nodes,
+        memory: int = DEFAULT_LIMITS.memory,
+        choice: Engine | None = None,
+    ) -> None:
+        module = kernel("diagram", choice)
+        assert module
+        self._full, self._most, self._slots = module.FULL, module.LARGEST, module.OPERATIONS
+        self._nodes = module.Nodes(maxima, min(nodes, self._most))
+        self._declared: dict[int, int] = {}
+        super().__init__(maxima, nodes=nodes, memory=memory)
+        self.level = _Seen(self._nodes, self._nodes.level_of)  # type: ignore[assignment]
+        self.bounds = _Seen(self._nodes, self._nodes.bounds_of)  # type: ignore[assignment]
+        self.children = _Seen(self._nodes, self._nodes.children_of)  # type: ignore[assignment]
+
+    @property
+    def ceiling(self) -> int:
+        """The most nodes that there may be."""
+        return int(self._nodes.ceiling)
+
+    @ceiling.setter
+    def ceiling(self, nodes: int) -> None:
+        self._nodes.ceiling = min(nodes, self._most)
+
+    def _room(self, answer: int) -> None:
+        """More room, or the error that says which limit is in the way."""
+        if answer != self._full:
+            raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
+        if self._nodes.memory() * 2 > self.memory:
+            raise BudgetExceeded(f"this needs more than {self.memory >> 20} MiB of diagrams (Limits.memory)")
+        self._nodes.grow()
+
+    def _unite(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
+        return self.node(level, bounds, children)
+
+    def node(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
+        """The reduced node; neighbouring equal children are joined. Children lie below `level`."""
+        while (found := self._nodes.node(level, bounds, children)) < 0:
+            self._room(found)
+        return int(found)
+
+    def _slot(self, operation: Operation) -> int:
+        """The number of an operation in the kernel; when they run out all are given out anew."""
+        slot = self._declared.get(operation.code)
+        if slot is None:
+            if len(self._declared) == self._slots:
+                self._nodes.forget()
+                self._declared.clear()
+            slot = self._declared[operation.code] = len(self._declared)
+            o = operation
+            self._nodes.declare(slot, o.table, o.left, o.right, o.same, int(o.commutative))
+        return slot
+
+    def apply(self, operation: Operation, a: int, b: int) -> int:
+        """The operation, point by point."""
+        slot = self._slot(operation)
+        while (found := self._nodes.apply(slot, a, b)) < 0:
+            self._room(found)
+        return int(found)
+
+    def reachable(self, a: int) -> list[int]:
+        """The nodes of a function, children before parents."""
+        found: list[int] = self._nodes.reachable(a)
+        return found
+
+    def value(self, a: int, point: Sequence[int]) -> int:
+        """The terminal at a point: one value for each level."""
+        return int(self._nodes.value(a, point))
+
+    def fold(self, operation: Operation, operands: Sequence[int], empty: int = FALSE) -> int:
+        """The operands combined in order, as a balanced tree; the operation is associative."""
+        size = len(operands)
+        if size < 3:
+            return super().fold(operation, operands, empty)
+        ids = array("i", operands)
+        slot = self._slot(operation)
+        while size > 1:
+            done = 0
+            while (done := self._nodes.fold(slot, ids, size, done)) < size // 2:
+                self.apply(operation, ids[2 * done], ids[2 * done + 1])  # makes room
+            if size % 2:
+                ids[size // 2] = ids[size - 1]
+            size = (size + 1) // 2
+        return ids[0]
+
+
+def make_pool(maxima: Sequence[int], choice: Engine | None = None) -> Pool:
+    """An empty pool of an engine (default: this process's)."""
+    choice = choice or engine()
+    return Pool(maxima) if choice == "plain" else CompiledPool(maxima, choice=choice)
