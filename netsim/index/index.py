@@ -121,7 +121,7 @@ class Index:
             node = self.flow.outcomes(packets.node, hook)
             found = {
                 Outcome(mask): PacketSet(POOL.where(node, lambda t, m=mask: t == m))  # type: ignore[misc]
-                for mask in range(1, 32)
+                for mask in sorted(POOL.terminals(node) - {0})
             }
         return {mask: part for mask, part in found.items() if part}
 

@@ -17,6 +17,7 @@ operation -1 says that nodes must be looked at, -2 that the left operand is the 
 
 from __future__ import annotations
 
+import mmap
 from array import array
 
 import cython
@@ -62,6 +63,9 @@ class Nodes:
     end_a: cython.longlong[::1]
     at_b: cython.longlong[::1]
     end_b: cython.longlong[::1]
+    work: cython.int[::1]
+    stamp: cython.uint[::1]
+    epoch: cython.uint
     count = cython.declare(cython.int, visibility="readonly")
     edges = cython.declare(cython.longlong, visibility="readonly")
     out: cython.longlong
@@ -101,6 +105,9 @@ class Nodes:
         self.end_a = _zeros("q", depth)
         self.at_b = _zeros("q", depth)
         self.end_b = _zeros("q", depth)
+        self.work = _zeros("i", 32)
+        self.stamp = _zeros("I", 32)
+        self.epoch = 0
         self.count = 32
         self.edges = 0
         self.out = 0
@@ -148,22 +155,82 @@ class Nodes:
         slots: cython.longlong = self.memo_key.shape[0]
         return nodes * 24 + edges * 12 + slots * 12 + self.out_bound.shape[0] * 12
 
-    def reachable(self, root: cython.int) -> list:
-        """The nodes of a function, ascending: children before parents."""
+    @cython.cfunc
+    def _gathered(self, root: cython.int) -> cython.longlong:
+        """Fills `work` with the nodes of a function, in no order, stamped with the epoch; returns how many."""
         n: cython.int
         c: cython.int
         i: cython.longlong
-        seen: set = set()
-        stack: list = [root]
-        while stack:
-            n = stack.pop()
-            if n >= 32 and n not in seen:
-                seen.add(n)
+        done: cython.longlong = 0
+        found: cython.longlong = 0
+        epoch: cython.uint
+        if len(self.work) < len(self.level):
+            self.work = _zeros("i", len(self.level))
+            self.stamp = _zeros("I", len(self.level))
+            self.epoch = 0
+        self.epoch += 1
+        epoch = self.epoch
+        if root >= 32:
+            self.stamp[root] = epoch
+            self.work[0] = root
+            found = 1
+        with cython.nogil:
+            while done < found:
+                n = self.work[done]
+                done += 1
                 for i in range(self.start[n], self.start[n + 1]):
                     c = self.child[i]
-                    if c >= 32:
-                        stack.append(c)
-        return sorted(seen)
+                    if c >= 32 and self.stamp[c] != epoch:
+                        self.stamp[c] = epoch
+                        self.work[found] = c
+                        found += 1
+        return found
+
+    def reachable(self, root: cython.int) -> list:
+        """The nodes of a function, ascending: children before parents."""
+        i: cython.longlong
+        found: cython.longlong = self._gathered(root)
+        return sorted([self.work[i] for i in range(found)])
+
+    def touching(self, root: cython.int, levels) -> set:
+        """The nodes of a function that test one of `levels` (flags, one for each level) at or below them."""
+        n: cython.int
+        i: cython.longlong
+        flags: cython.uchar[::1] = levels
+        found: set = set()
+        nodes: list = self.reachable(root)
+        epoch: cython.uint
+        touches: cython.bint
+        self.epoch += 1
+        epoch = self.epoch
+        for n in nodes:
+            touches = flags[self.level[n]] != 0
+            if not touches:
+                for i in range(self.start[n], self.start[n + 1]):
+                    if self.child[i] >= 32 and self.stamp[self.child[i]] == epoch:
+                        touches = True
+                        break
+            if touches:
+                self.stamp[n] = epoch
+                found.add(n)
+        return found
+
+    def terminals(self, root: cython.int) -> set:
+        """The terminals that a function takes."""
+        i: cython.longlong
+        k: cython.longlong
+        n: cython.int
+        seen: cython.ulonglong = 0
+        one: cython.ulonglong = 1
+        if root < 32:
+            return {root}
+        size: cython.longlong = self._gathered(root)
+        for k in range(size):
+            n = self.work[k]
+            for i in range(self.start[n], self.start[n + 1]):
+                if self.child[i] < 32:
+                    seen |= one << self.child[i]
+        return {t for t in range(32) if seen >> t & 1}
 
     def value(self, n: cython.int, point) -> cython.int:
         """The terminal at a point: one value for each level."""
@@ -228,6 +295,15 @@ class Nodes:
     # Building
 
     @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _mixed(self, h: cython.ulonglong, bound: cython.ulonglong, child: cython.int) -> cython.ulonglong:
+        """A hash with one edge more."""
+        h = ((h ^ bound) * _K1) & _MASK
+        return ((h ^ (h >> 29) ^ child) * _K2) & _MASK
+
+    @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
     def _unite(self, level: cython.int, first: cython.longlong) -> cython.int:
@@ -237,8 +313,7 @@ class Nodes:
         n: cython.int
         size: cython.longlong = self.out - first
         for i in range(first, self.out):
-            h = ((h ^ self.out_bound[i]) * _K1) & _MASK
-            h = ((h ^ (h >> 29) ^ self.out_child[i]) * _K2) & _MASK
+            h = self._mixed(h, self.out_bound[i], self.out_child[i])
         h = h >> 32
         slot: cython.ulonglong = h & self.unique_mask
         base: cython.longlong
@@ -371,6 +446,59 @@ class Nodes:
                     rows = row
                     break
         return rows
+
+    def compact(self, roots: cython.int[::1]) -> None:
+        """Keeps what is reachable from `roots`, which become the new ids; every other id is void.
+
+        Nodes keep their order, so children stay before parents.
+        """
+        last: cython.int = self.count
+        kept = bytearray(last)
+        flags: cython.uchar[::1] = kept
+        moved: cython.int[::1] = _zeros("i", last)
+        n: cython.int
+        to: cython.int = 32
+        i: cython.longlong
+        end: cython.longlong
+        h: cython.ulonglong
+        edge: cython.longlong = 0
+        size: cython.longlong = roots.shape[0]
+        slots: cython.longlong = self.memo_key.shape[0]
+        with cython.nogil:
+            for n in range(32):
+                moved[n] = n
+            for i in range(size):
+                flags[roots[i]] = 1
+            for n in range(last - 1, 31, -1):
+                if flags[n]:
+                    for i in range(self.start[n], self.start[n + 1]):
+                        flags[self.child[i]] = 1
+            for n in range(32, last):
+                if flags[n]:
+                    moved[n] = to
+                    self.level[to] = self.level[n]
+                    i = self.start[n]
+                    end = self.start[n + 1]
+                    self.start[to] = edge
+                    h = self.level[n]
+                    while i < end:
+                        self.bound[edge] = self.bound[i]
+                        self.child[edge] = moved[self.child[i]]
+                        h = self._mixed(h, self.bound[edge], self.child[edge])
+                        edge += 1
+                        i += 1
+                    self.digest[to] = cython.cast(cython.uint, h >> 32)
+                    to += 1
+            self.start[to] = edge
+            self.count = to
+            self.edges = edge
+            for i in range(size):
+                roots[i] = moved[roots[i]]
+            for i in range(self.unique.shape[0]):
+                self.unique[i] = 0
+            for i in range(slots):
+                self.memo_key[i] = 0
+        self._rehash()
 
     # Combining
 
@@ -614,12 +742,15 @@ class Nodes:
 
 
 def _zeros(code: str, size: int):
-    """An array of zeros."""
-    return memoryview(array(code, bytes(array(code).itemsize * size)))
+    """An array of zeros; the pages of a long one are there when they are first touched."""
+    width = array(code).itemsize
+    if size * width < 65536 or not hasattr(mmap, "MAP_PRIVATE"):
+        return memoryview(array(code, bytes(width * size)))
+    return memoryview(mmap.mmap(-1, width * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)).cast(code)
 
 
 def _wider(code: str, old, size: int):
     """A longer array with the same beginning."""
-    new = array(code, bytes(memoryview(old).cast("B")))
-    new.frombytes(bytes(new.itemsize * (size - len(new))))
-    return memoryview(new)
+    new = _zeros(code, size)
+    new[: len(old)] = memoryview(old)
+    return new

@@ -8,7 +8,7 @@ digests and errors are those of the plain pool; ids may be given out in another 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import Any, Generic, TypeVar
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
@@ -104,6 +104,19 @@ class CompiledPool(Pool):
     def reachable(self, a: int) -> list[int]:
         """The nodes of a function, children before parents."""
         found: list[int] = self._nodes.reachable(a)
+        return found
+
+    def touching(self, a: int, levels: Collection[int]) -> Container[int]:
+        """The nodes of a function that test one of `levels`, at or below them."""
+        flags = bytearray(len(self.maxima) + 1)
+        for level in levels:
+            flags[level] = 1
+        found: set[int] = self._nodes.touching(a, flags)
+        return found
+
+    def terminals(self, a: int) -> set[int]:
+        """The terminals that a function takes."""
+        found: set[int] = self._nodes.terminals(a)
         return found
 
     def value(self, a: int, point: Sequence[int]) -> int:

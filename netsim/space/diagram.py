@@ -26,7 +26,7 @@ import hashlib
 import random
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
@@ -292,11 +292,11 @@ class Pool:
     def quantify(self, a: int, levels: Iterable[int], operation: Operation) -> int:
         """The levels forgotten: `operation` (associative, commutative) over all of their values."""
         gone = frozenset(levels)
-        deepest = max(gone, default=-1)
+        touching = self.touching(a, gone)
         memo: dict[int, int] = {}
 
         def walk(n: int) -> int:
-            if self.level[n] > deepest:
+            if n not in touching:
                 return n
             found = memo.get(n)
             if found is None:
@@ -320,11 +320,11 @@ class Pool:
         """
         if a < TERMINALS:
             return a
-        deepest = max(mapping, default=-1)
+        touching = self.touching(a, mapping.keys())
         memo: dict[int, int] = {}
 
         def walk(n: int) -> int:
-            if self.level[n] > deepest:
+            if n not in touching:
                 return n
             found = memo.get(n)
             if found is None:
@@ -489,6 +489,14 @@ class Pool:
                 seen.add(n)
                 stack.extend(self.children[n])
         return sorted(seen)  # ids grow from children to parents
+
+    def touching(self, a: int, levels: Collection[int]) -> Container[int]:
+        """The nodes of a function that test one of `levels`, at or below them."""
+        found: set[int] = set()
+        for n in self.reachable(a):
+            if self.level[n] in levels or not found.isdisjoint(self.children[n]):
+                found.add(n)
+        return found
 
     def terminals(self, a: int) -> set[int]:
         """The terminals that a function takes."""
