@@ -128,8 +128,8 @@ def words(line: str) -> list[str]:
 
 
 def quoted(word: str) -> str:
-    r"""A word as `words` reads it back: in quotes where it must be."""
-    if word and not any(c in ' \t"' for c in word):
+    r"""A word as `words` reads it back: in quotes where it must be, or where a quoted one looks like an option."""
+    if word and not any(c in ' \t"' for c in word) and not (isinstance(word, Quoted) and word[0] in "-!"):
         return word
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

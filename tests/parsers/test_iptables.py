@@ -110,7 +110,7 @@ def test_counters_comments_and_places() -> None:
         ("-m limit --limit 5/min", False, "limit --limit 5/min"),
         ("-m recent --rcheck --name bad", False, "recent --name bad --rcheck"),
         ("-m owner --uid-owner 0", True, "owner --uid-owner 0"),
-        ('-m string --string "x y" --algo bm', True, "string --algo bm --string x y"),
+        ('-m string --string "x y" --algo bm', True, 'string --algo bm --string "x y"'),
         ("-m zzz --level x", False, "zzz --level x"),
         ("-m time --timestart 08:00", True, "time --timestart 08:00"),
     ],
@@ -123,10 +123,10 @@ def test_what_a_packet_does_not_decide_stays(text: str, pure: bool, shown: str) 
 
 def test_what_is_quoted_is_a_value() -> None:
     rule = rule_of('-m string --string "-f" --algo bm -j DROP')
-    assert rule.undecided() == (Unmodelled("string --algo bm --string -f", True),)
+    assert rule.undecided() == (Unmodelled('string --algo bm --string "-f"', True),)
     assert len(rule.conditions) == 1
     negated = rule_of('-m string ! --string "!" --algo bm -j DROP')
-    assert negated.undecided() == (Unmodelled("string --algo bm --string !", True, negated=True),)
+    assert negated.undecided() == (Unmodelled('string --algo bm --string "!"', True, negated=True),)
     assert rule_of('-m comment --comment "!" -j DROP').comment == "!"
     assert rule_of('-p tcp -j LOG --log-prefix "!" --log-level 4').modelled
     assert len(rule_of("-p tcp -j LOG --log-prefix -f").conditions) == 1

@@ -126,3 +126,96 @@ def test_rules_without_a_text_get_one() -> None:
     assert Index(found.rules.ruleset).rules.chains.keys() == {
         c for c in rules.chains if c not in ("filter/idle", "filter/web")
     }
+
+
+def joined(*rules: str) -> str:
+    """What the rules for two halves of a network become: the FORWARD lines."""
+    body = "".join(f"-A FORWARD {rule}\n" for rule in rules)
+    text = f"{HEAD}{body}-A FORWARD -p esp -j web\n-A web -s 10.0.0.7 -j ACCEPT\nCOMMIT\n"
+    found = tidy(netsim.parse(text), text=text)
+    assert netsim.compare(netsim.parse(text), netsim.parse(found.text)).equal
+    return "\n".join(line for line in found.text.split("\n") if "-A FORWARD" in line and " esp " not in line)
+
+
+LOW, HIGH, BOTH = "-s 10.0.0.0/25", "-s 10.0.0.128/25", "-A FORWARD -s 10.0.0.0/24"
+
+
+@pytest.mark.parametrize(
+    ("rule", "becomes"),
+    [
+        ("-j ACCEPT {}", "-j ACCEPT"),
+        ("-p tcp -j ACCEPT --dport 80 {}", "-p tcp -m tcp --dport 80 -j ACCEPT"),
+        ("{} -j ACCEPT -m length --length 9", "-m length --length 9 -j ACCEPT"),
+        ('{} -m comment --comment "-j" -j ACCEPT', '-m comment --comment "-j" -j ACCEPT'),
+        ('{} -m string --string "a  b" --algo bm -j ACCEPT', '-m string --algo bm --string "a  b" -j ACCEPT'),
+        ('{} -m string --string "-x" --algo bm -j ACCEPT', '-m string --algo bm --string "-x" -j ACCEPT'),
+    ],
+)
+def test_a_joined_line_has_every_word_once(rule: str, becomes: str) -> None:
+    assert joined(rule.format(LOW), rule.format(HIGH)) == f"{BOTH} {becomes}"
+
+
+def test_counters_behind_the_target_are_summed_too() -> None:
+    assert joined(f"{LOW} -j ACCEPT -c 5 300", f"{HIGH} -c 6 700 -j ACCEPT") == f"[11:1000] {BOTH} -j ACCEPT"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{} -m comment --comment a -m comment --comment b -j ACCEPT",
+        "{} -m connlabel --label x --set -j ACCEPT",
+        "{} -m account --aaddr 10.0.0.0/8 -j ACCEPT",
+    ],
+)
+def test_what_one_line_would_lose_stays_two(rule: str) -> None:
+    lines = f"-A FORWARD {rule.format(LOW)}\n-A FORWARD {rule.format(HIGH)}"
+    assert joined(rule.format(LOW), rule.format(HIGH)) == lines
+
+
+def test_the_only_rule_that_tracks_connections_keeps_doing_so() -> None:
+    found = joined(
+        f"{LOW} -m conntrack --ctstate NEW -j ACCEPT",
+        f"{LOW} -m conntrack --ctstate ESTABLISHED,RELATED,INVALID,UNTRACKED -j ACCEPT",
+    )
+    assert found.count("--ctstate") == 2
+
+
+def test_texts_that_differ_in_blanks_are_two_conditions() -> None:
+    for one, two in (
+        ('"a  b"', '"a b"'),
+        ('"a --to 5"', "a --to 5"),
+    ):
+        found = joined(*(f"-m string --string {text} --algo bm -j ACCEPT" for text in (one, two)))
+        assert len(found.split("\n")) == 2
+
+
+def test_what_context_decides_does_not_get_into_the_text() -> None:
+    body = "".join(
+        f"-A FORWARD {half} {test} -j ACCEPT\n"
+        for test in ("-m set --match-set bl dst", "-m addrtype --dst-type LOCAL")
+        for half in (LOW, HIGH)
+    )
+    text = f"{HEAD}{body}COMMIT\n"
+    context = {
+        "ipsets": "create bl hash:ip family inet\nadd bl 10.9.0.3\n",
+        "addresses": {"eth0": ["10.8.0.1/24"]},
+    }
+    found = tidy(netsim.parse(text, **context), text=text)
+    assert found.text.count("10.9.0.3") == found.text.count("10.8.0.1") == 0
+    assert found.text.count("--match-set bl dst") == found.text.count("--dst-type LOCAL") == 2
+    assert netsim.compare(netsim.parse(text, **context), netsim.parse(found.text, **context)).equal
+
+
+def test_a_new_text_has_each_rule_once() -> None:
+    rules = netsim.parse(
+        f"{HEAD}-A FORWARD -s 10.0.0.1,10.0.0.2 -j ACCEPT\n-I FORWARD 1 -s 10.0.0.3 -j ACCEPT\n"
+        "-I FORWARD -c 1 2 -s 10.0.0.4 -j ACCEPT\nCOMMIT\n"
+    )
+    text = tidy(rules).text
+    assert [line for line in text.split("\n") if line.startswith(("-", "["))] == [
+        "-A FORWARD -c 1 2 -s 10.0.0.4 -j ACCEPT",
+        "-A FORWARD -s 10.0.0.3 -j ACCEPT",
+        "-A FORWARD -s 10.0.0.1/32 -j ACCEPT",
+        "-A FORWARD -s 10.0.0.2/32 -j ACCEPT",
+    ]
+    assert netsim.compare(rules, netsim.parse(text)).equal

@@ -400,6 +400,7 @@ def read_rule(
             if negated:
                 raise Wrong(s.option, "a target is not negated", code="NS101")
             jump = _JUMPS[word]
+            s.jump = s.option
             s.target = s.next("a target")
             continue
         behind = s.words[s.position : s.position + 2]

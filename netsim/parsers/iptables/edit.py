@@ -100,6 +100,44 @@ def parse_rule(text: str, *, ruleset: RuleSet, chain: str, source: Source) -> tu
     return tuple(unsettled(rules, changed_sets((*ruleset.rules(), *rules))))
 
 
+@attrs.frozen(slots=True)
+class Read:
+    """A rule's own text read again: its rules, the words of its target alone, and how many comments it has."""
+
+    rules: tuple[Rule, ...]
+    target: tuple[str, ...]
+    comments: int
+
+
+def reread(rule: Rule, ruleset: RuleSet) -> Read | None:
+    """A rule's own text, whatever its words' order; None if it has none that can be read alone."""
+    if not rule.source.text or ruleset.dialect != "iptables":
+        return None
+    table, _, name = rule.chain.partition("/")
+    try:
+        own = placeless(spoken(rule.source.text).words)
+        statement = Statement(list(own), ruleset.family or Family.IPV4, ruleset.backend, table, name)
+        statement.chains = {c.short for c in ruleset.chains.values() if c.table == table}
+        rules = read_rule(statement, None, rule.source, 1, {})
+    except Wrong:
+        return None
+    target: list[str] = []
+    if statement.jump >= 0:
+        target = list(own[statement.jump : statement.jump + 2])
+        for at, values, negated in statement.target_options:
+            target += [*["!"] * negated, own[at], *values]
+    return Read(
+        tuple(unsettled(rules, changed_sets((*ruleset.rules(), *rules)))), tuple(target), statement.comments
+    )
+
+
+def placeless(own: tuple[str, ...]) -> tuple[str, ...]:
+    """A rule's words without the place that -I names."""
+    if own[:1] not in (("-I",), ("--insert",)):
+        return own
+    return own[3 if own[2:3] and own[2].isdecimal() else 2 :]
+
+
 def command(verb: str, text: str, *, ruleset: RuleSet, chain: str, number: int) -> str:
     """What one types on the device to insert, replace or delete (`verb`) a rule; `text` may name the chain.
 
@@ -163,4 +201,15 @@ def _first_fragment(field: str) -> bool:
     return ("fragment", (0,)) in FIELDS[field].needs
 
 
-__all__ = ["PROGRAMS", "Spoken", "check_depth", "command", "meaning", "parse_rule", "spoken"]
+__all__ = [
+    "PROGRAMS",
+    "Read",
+    "Spoken",
+    "check_depth",
+    "command",
+    "meaning",
+    "parse_rule",
+    "placeless",
+    "reread",
+    "spoken",
+]

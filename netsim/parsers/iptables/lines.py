@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from netsim.parsers.iptables.edit import spoken
+from netsim.parsers.iptables.edit import placeless, reread, spoken
 from netsim.parsers.iptables.write import rewrite_rule, write_rule
 from netsim.parsers.text import quoted, words
 from netsim.rules.model import Chain, Condition, Counters, Rule, RuleSet
@@ -59,12 +59,15 @@ def _counted(counters: Counters) -> str:
 
 def _line(rule: Rule, ruleset: RuleSet) -> str:
     counters = f"{_counted(rule.counters)} " if rule.counters is not None else ""
-    if rule.source.text:
-        said = spoken(rule.source.text)
-        text = " ".join(map(quoted, ("-A", rule.chain.partition("/")[2], *said.words)))
-    else:
-        text = write_rule(attrs.evolve(rule, source=Source()), ruleset=ruleset)
-    return counters + text
+    if not rule.source.text:
+        return counters + write_rule(attrs.evolve(rule, source=Source()), ruleset=ruleset)
+    read = reread(rule, ruleset)
+    if read is None or len(read.rules) != 1:  # one of several of its line: a line of its own
+        return counters + write_rule(rule, ruleset=ruleset)
+    own = placeless(spoken(rule.source.text).words)
+    if any(word in ("-c", "--set-counters") for word in own):
+        counters = ""
+    return counters + " ".join(map(quoted, ("-A", rule.chain.partition("/")[2], *own)))
 
 
 __all__ = ["placed", "rewrite_line", "write_dump"]

@@ -21,7 +21,7 @@ from netsim.parsers.iptables.values import (
     port,
     port_range,
 )
-from netsim.parsers.text import Wrong
+from netsim.parsers.text import Wrong, quoted
 from netsim.rules.model import AnyOf, Bits, Condition, Deferred, In
 from netsim.space.fields import (
     ADDRESS_FIELDS,
@@ -210,7 +210,7 @@ def _ctproto(s: Statement, negated: bool) -> None:
 
 def _ct_unmodelled(option: str) -> Handler:
     def read(s: Statement, negated: bool) -> None:
-        text = f"conntrack {option} {s.next('a value')}"
+        text = f"conntrack {option} {quoted(s.next('a value'))}"
         s.tracking.append(("other", unmodelled(text, pure=True, negated=negated)))
 
     return read
@@ -233,7 +233,13 @@ def _set(s: Statement, negated: bool) -> None:
         if side not in ("src", "dst"):
             raise Wrong(s.position - 1, f"src or dst, up to six of them, is expected, not {sides[:40]!r}")
     s.add(
-        Deferred("set", (name, sides), f"set --match-set {name} {sides}", negated, f"give the ipset {name!r}")
+        Deferred(
+            "set",
+            (name, sides),
+            f"set --match-set {quoted(name)} {sides}",
+            negated,
+            f"give the ipset {name!r}",
+        )
     )
 
 
@@ -243,7 +249,7 @@ def _set_option(option: str, arguments: int) -> Handler:
     def read(s: Statement, negated: bool) -> None:
         values = [s.next("a value") for _ in range(arguments)]
         if not option.startswith("--update"):
-            s.set_options.append(" ".join([*(["!"] if negated else []), option, *values]))
+            s.set_options.append(" ".join([*(["!"] if negated else []), option, *map(quoted, values)]))
 
     return read
 
@@ -339,12 +345,14 @@ def _ecn_ip(s: Statement, negated: bool) -> None:
 def _comment(s: Statement, negated: bool) -> None:
     del negated
     s.comment = s.next("a comment")
+    s.comments += 1
 
 
 def _unmodelled(module: str, option: str, *, arguments: int = 1) -> Handler:
     def read(s: Statement, negated: bool) -> None:
         values = [s.next("a value") for _ in range(arguments)]
-        s.add(unmodelled(" ".join([module, option, *values]), pure=True, negated=negated))
+        text = " ".join([module, option, *map(quoted, values)])
+        s.add(unmodelled(text, pure=True, negated=negated))
 
     return read
 
@@ -422,7 +430,7 @@ PURE = {
     "socket": False, "helper": True, "osf": False, "devgroup": True, "cluster": False, "cgroup": True,
     "cpu": True, "ah": True, "esp": True, "frag": True, "hbh": True, "dst": True, "ipv6header": False,
     "mh": True, "eui64": False, "ipcomp": True, "ipvs": False, "connlabel": False, "srh": True,
-    "layer7": False, "ipp2p": False, "ndpi": False, "iface": False, "account": False, "asn": False,
+    "layer7": False, "ipp2p": False, "ndpi": False, "iface": False, "asn": False,
     "ipv4options": False, "l2tp": True, "unclean": False,
 }  # fmt: skip
 """Match modules that answer the same for one packet; True: each of their options is a test of its own."""
@@ -430,5 +438,9 @@ PURE = {
 IMPURE = frozenset({
     "limit", "hashlimit", "dstlimit", "statistic", "random", "nth", "quota", "quota2", "recent", "connlimit", "iplimit",
     "connbytes", "rateest", "psd", "condition", "fuzzy", "nfacct", "dns", "lscan", "pknock", "hashlimit2",
+    "account",
 })  # fmt: skip
 """Match modules that answer afresh at every rule."""
+
+ACTING = {"connlabel": "--set", "osf": "--log", "socket": "--restore-skmark"}
+"""Match module -> the option with which it also does something, so that it matters which rules ask it."""

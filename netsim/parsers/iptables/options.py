@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from netsim.errors import near_misses
 from netsim.parsers.iptables.matches import (
+    ACTING,
     HAS_ENTRY,
     IMPURE,
     MATCHES,
@@ -16,7 +17,7 @@ from netsim.parsers.iptables.matches import (
 )
 from netsim.parsers.iptables.statement import Group, Statement, unmodelled, within
 from netsim.parsers.iptables.values import number, prefix
-from netsim.parsers.text import Wrong
+from netsim.parsers.text import Wrong, quoted
 from netsim.rules.model import AnyOf, Bits, Condition, Counters, Deferred, In
 from netsim.space.fields import ADDRESS_FIELDS, PORT_PROTOCOLS, Family, Range, State
 from netsim.space.packet import PROTOCOL_NUMBERS
@@ -51,7 +52,7 @@ def _addresses(s: Statement, side: str, negated: bool) -> None:
         except ValueError as error:
             raise Wrong(s.position - 1, str(error)) from None
         if ranges is None:
-            text = f"ip -{side[0]} {part}"
+            text = f"ip -{side[0]} {quoted(part)}"
             s.unmodelled_sides.append(unmodelled(text, pure=True, negated=negated))
             if len(parts) > 1:
                 raise Wrong(s.position - 1, "a mask with so many holes, in a list, is not read")
@@ -199,7 +200,7 @@ def unmodelled_option(s: Statement, option: str, negated: bool) -> bool:
     while s.more() and s.is_value(first=len(values) == 1):
         values.append(s.words[s.position])
         s.position += 1
-    s.groups[-1].options.append((negated, " ".join(values)))
+    s.groups[-1].options.append((negated, " ".join(map(quoted, values))))
     return True
 
 
@@ -258,7 +259,8 @@ def _finish_group(s: Statement, group: Group) -> None:
         text = " ".join([group.module, *sorted(("! " if n else "") + o for n, o in group.options)])
         s.add(unmodelled(text, pure=False))
         return
-    pure = group.module in PURE
+    acts = ACTING.get(group.module)
+    pure = group.module in PURE and not any(option.split(" ")[0] == acts for _, option in group.options)
     if pure and PURE[group.module] and group.options:
         for negated, option in group.options:
             s.add(unmodelled(f"{group.module} {option}", pure=True, negated=negated))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import attrs
 
-from netsim.parsers.text import Quoted, Wrong
+from netsim.parsers.text import Quoted, Wrong, quoted, words
 from netsim.rules.model import (
     CONTINUE,
     Action,
@@ -35,7 +35,7 @@ class Group:
 
 @attrs.define(slots=True)
 class Statement:
-    """A cursor over the words of one rule. `option` is the index of the option being read."""
+    """A cursor over the words of one rule. `option` is the index of the option being read, `jump` that of -j or -g."""
 
     words: list[str]
     family: Family
@@ -56,9 +56,11 @@ class Statement:
     action: Action = CONTINUE
     effects: list[Effect] = attrs.Factory(list)
     target: str = ""
+    jump: int = -1
     target_options: list[tuple[int, list[str], bool]] = attrs.Factory(list)
     counters: Counters | None = None
     comment: str = ""
+    comments: int = 0
     notes: list[tuple[int, str]] = attrs.Factory(list)
     unmodelled_sides: list[Condition] = attrs.Factory(list)
     limits: list[str] = attrs.Factory(list)
@@ -123,6 +125,6 @@ _TRACKING = ("conntrack", "connlimit", "connbytes", "connlabel", "helper", "clus
 
 
 def unmodelled(text: str, *, pure: bool, negated: bool = False) -> Unmodelled:
-    """A condition that stays in the rule as text."""
-    words = text.split()
-    return Unmodelled(" ".join(words), pure, negated, tracks=words[0] in _TRACKING)
+    """A condition that stays in the rule as text: words with one blank between them, in quotes where they must be."""
+    found = words(text)
+    return Unmodelled(" ".join(map(quoted, found)), pure, negated, tracks=found[0] in _TRACKING)

@@ -14,7 +14,7 @@ import attrs
 from netsim.parsers.iptables.matches import tos as tos_value
 from netsim.parsers.iptables.statement import Statement
 from netsim.parsers.iptables.values import DSCP_CLASSES, address_range, masked, number, prefix
-from netsim.parsers.text import Wrong
+from netsim.parsers.text import Wrong, quoted
 from netsim.rules.model import (
     ACCEPT,
     CONTINUE,
@@ -319,7 +319,7 @@ def _set(s: Statement, given: Given) -> None:
 
 
 def _unmodelled(s: Statement, given: Given) -> None:
-    words = [s.target, *(" ".join([o, *values]) for o, (_, values) in given.items())]
+    words = [s.target, *(" ".join([o, *map(quoted, values)]) for o, (_, values) in given.items())]
     s.action = Action(ActionKind.UNMODELLED, text=" ".join(words))
 
 

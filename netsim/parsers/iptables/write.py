@@ -8,13 +8,17 @@ for. Text of matches and targets that are not modelled is handed through. Words 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+
+import attrs
 
 from netsim.errors import Inexpressible
+from netsim.parsers.iptables.edit import reread
 from netsim.parsers.iptables.write_match import match_words
 from netsim.parsers.iptables.write_target import spoken_target, target_words
 from netsim.parsers.text import quoted
-from netsim.rules.model import Bits, Condition, In, Rule, RuleSet
+from netsim.rules.journey import tracks
+from netsim.rules.model import AnyOf, Bits, Condition, Deferred, In, Rule, RuleSet
 from netsim.space.fields import FIELDS, Family, Kind, Range, merge_ranges
 
 
@@ -30,12 +34,31 @@ def write_rule(rule: Rule, *, ruleset: RuleSet) -> str:
 def rewrite_rule(rule: Rule, conditions: Iterable[Condition], *, ruleset: RuleSet) -> str:
     """A rule that was read from text with other conditions: its own target and comment, the conditions anew.
 
-    Raises `Inexpressible`, also for a rule without a text.
+    Raises `Inexpressible`, also for a rule without a text of its own, with several comments, or with conditions
+    that context decided: the text would say what holds now in their place. A rule that turns connection tracking on
+    still does.
     """
-    words = spoken_target(rule, ruleset, trusted=True)
-    if words is None:
-        raise Inexpressible(f"{rule.id or 'the rule'} has no text of its own to rewrite")
-    return _write(rule, ruleset, words, tuple(conditions))
+    read = reread(rule, ruleset)
+    name = rule.id or "the rule"
+    if read is None or len(read.rules) != 1:
+        raise Inexpressible(f"{name} has no text of its own to rewrite")
+    if frozenset(map(_named, read.rules[0].conditions)) != frozenset(map(_named, rule.conditions)):
+        raise Inexpressible(f"context decides part of {name}, which its text does not say")
+    if read.comments > 1:
+        raise Inexpressible(f"{name} has several comments")
+    text = _write(rule, ruleset, list(read.target), tuple(conditions))
+    if tracks(rule):
+        again = reread(attrs.evolve(rule, source=attrs.evolve(rule.source, text=text)), ruleset)
+        if again is None or not any(map(tracks, again.rules)):
+            raise Inexpressible(f"{name} would no longer turn connection tracking on")
+    return text
+
+
+def _named(condition: Condition) -> Hashable:
+    """A condition; a set by its name, whether its content is known or not."""
+    if isinstance(condition, AnyOf | Deferred) and condition.text.startswith("set "):
+        return condition.text, condition.negated
+    return condition
 
 
 def _write(

@@ -20,6 +20,7 @@ from netsim.parsers.iptables.matches import MODULE_PROTOCOLS, PROTOCOL_MODULES
 from netsim.parsers.iptables.options import ONLY
 from netsim.parsers.iptables.values import masked_ranges
 from netsim.parsers.iptables.write_tracking import no, tracking_words
+from netsim.parsers.text import Quoted, words
 from netsim.rules.journey import PORT_FIELDS
 from netsim.rules.model import AnyOf, Bits, Condition, Deferred, In, Unmodelled
 from netsim.space.addresses import show_address
@@ -44,8 +45,6 @@ SLOTS = 15
 """How many ports multiport takes, a range counting as two."""
 
 _NAMES = {6: "tcp", 17: "udp", 1: "icmp", 58: "ipv6-icmp", 132: "sctp", 136: "udplite", 50: "esp", 51: "ah"}
-_SEVERAL = frozenset(["--chunk-types", "--match-set"])
-"""Options of matches that are not modelled that take more than one word."""
 
 
 def match_words(conditions: Iterable[Condition], *, family: Family, backend: str, chain: str) -> list[str]:
@@ -487,20 +486,20 @@ class _Writer:
                 raise no("a condition", "it has no words in iptables")
 
     def _set(self, text: str, negated: bool) -> None:
-        words = text.split()[1:]
-        if words[:1] == ["--match-set"]:
-            words = words[1:]
-        if len(words) != 2:
+        found = words(text)[1:]
+        if found[:1] == ["--match-set"]:
+            found = found[1:]
+        if len(found) != 2:
             raise no(text[:60], "the set's sides are not known")
-        self.matches.append(["-m", "set", *["!"] * negated, "--match-set", *words])
+        self.matches.append(["-m", "set", *["!"] * negated, "--match-set", *found])
 
     def _text(self, text: str, negated: bool) -> None:
         """A match that is not modelled, or deferred, as it was read."""
-        module, *words = text.split()
-        if module == "ip" and len(words) == 2:
-            self._once(words[0], ["!"] * negated + words, words[0])
+        module, *found = words(text)
+        if module == "ip" and len(found) == 2:
+            self._once(found[0], ["!"] * negated + found, found[0])
             return
-        options = _options(words)
+        options = _options(found)
         if negated:
             named = (
                 [o for o in options if o[0] in ("--string", "--hex-string")]
@@ -519,12 +518,13 @@ class _Writer:
         self.matches.append(["-m", module, *(word for option in options for word in option)])
 
 
-def _options(words: list[str]) -> list[list[str]]:
-    """Words grouped into options; several words of a value were one word in quotes."""
+def _options(found: list[str]) -> list[list[str]]:
+    """Words grouped into options."""
     options: list[list[str]] = []
     fresh = True
-    for word in words:
-        if word == "!" or (word.startswith("-") and not fresh) or not options:
+    for word in found:
+        value = isinstance(word, Quoted)
+        if (word == "!" and not value) or (word.startswith("-") and not fresh and not value) or not options:
             options.append([word])
             fresh = word == "!"
         elif fresh and options[-1] == ["!"]:
@@ -533,14 +533,7 @@ def _options(words: list[str]) -> list[list[str]]:
         else:
             options[-1].append(word)
             fresh = False
-    return [_one_value(option) for option in options]
-
-
-def _one_value(option: list[str]) -> list[str]:
-    start = 2 if option[0] == "!" else 1
-    if len(option) > start + 1 and option[start - 1] not in _SEVERAL:
-        return [*option[:start], " ".join(option[start:])]
-    return option
+    return options
 
 
 def _union(alternatives: tuple[tuple[Condition, ...], ...]) -> In | None:

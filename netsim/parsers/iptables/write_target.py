@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from netsim.errors import Inexpressible, InputError
-from netsim.parsers.iptables.edit import parse_rule, spoken
+from netsim.errors import Inexpressible
+from netsim.parsers.iptables.edit import reread
 from netsim.parsers.iptables.targets import FULL, REJECTS, TARGETS
-from netsim.parsers.text import Wrong
+from netsim.parsers.text import words as spoken_words
 from netsim.rules.model import (
     Action,
     ActionKind,
@@ -23,50 +23,19 @@ from netsim.rules.model import (
     SetField,
     Untrack,
 )
-from netsim.source import Source
 from netsim.space.addresses import show_address
 from netsim.space.fields import Family, Range
 
-_JUMPS = ("-j", "--jump", "-g", "--goto")
 
-
-def spoken_target(rule: Rule, ruleset: RuleSet, *, trusted: bool = False) -> list[str] | None:
-    """The target's words in the rule's own text; None if it has none, or they say something else.
-
-    `trusted`: the rule is known to do what its text says.
-    """
-    if not rule.source.text or ruleset.dialect != "iptables":
+def spoken_target(rule: Rule, ruleset: RuleSet) -> list[str] | None:
+    """The target's words in the rule's own text; None if it has none, or they say something else."""
+    read = reread(rule, ruleset)
+    if read is None:
         return None
-    try:
-        said = spoken(rule.source.text)
-    except Wrong:
-        return None
-    words = list(said.words)
-    at = next((i for i, word in enumerate(words) if word in _JUMPS), None)
-    if at is None:
-        return [] if trusted or (rule.action.kind is ActionKind.CONTINUE and not rule.effects) else None
-    target = words[at:]
-    if "-m" in target or "--match" in target:
-        # Matches behind the target (iptables reads that): keep the target's own words only.
-        target = target[: min(target.index(m) for m in ("-m", "--match") if m in target)]
-    if trusted:
-        return target
-    try:
-        read_as = parse_rule(
-            _joined(words), ruleset=ruleset, chain=rule.chain, source=Source(text=rule.source.text)
-        )
-    except InputError:
-        return None
-    same = read_as and read_as[0].action == rule.action
-    if same and list(map(_kind, read_as[0].effects)) == list(map(_kind, rule.effects)):
-        return target
+    first = read.rules[0]
+    if first.action == rule.action and list(map(_kind, first.effects)) == list(map(_kind, rule.effects)):
+        return list(read.target)
     return None
-
-
-def _joined(words: list[str]) -> str:
-    from netsim.parsers.text import quoted
-
-    return " ".join(map(quoted, words))
 
 
 def _kind(effect: Effect) -> Hashable:
@@ -104,7 +73,7 @@ def _action(rule: Rule, ruleset: RuleSet, family: Family, table: str) -> list[st
                 raise Inexpressible(f"no chain {action.chain[:60]!r} of table {table} to go to")
             return ["-j" if action.kind is ActionKind.JUMP else "-g", found.short]
         case ActionKind.UNMODELLED:
-            words = action.text.split()
+            words = spoken_words(action.text)
             if not words or words[0] not in TARGETS or (words[1:] and not words[1].startswith("-")):
                 raise Inexpressible(f"the target {action.text[:60]!r} has no words of its own")
             return ["-j", *words]

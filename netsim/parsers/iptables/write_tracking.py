@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from netsim.errors import Inexpressible
 from netsim.parsers.iptables.matches import HAS_ENTRY, STATES
+from netsim.parsers.text import words
 from netsim.rules.model import AnyOf, Bits, Condition, In, Unmodelled
 from netsim.space.fields import CtStatus, Direction, Range
 
@@ -29,12 +30,12 @@ def tracking_words(
     Returns the words of each match and the others that are left. `marked`: -m connmark asks for an entry too.
     """
     matches: list[list[str]] = []
-    inner = [words for test in tests if (words := inner_words(test)) is not None]
+    inner = [found for test in tests if (found := inner_words(test)) is not None]
     left: list[Condition] = []
     for condition in others:
-        words = _conntrack(condition)
-        if words is not None:
-            matches.append(["-m", "conntrack", *words])
+        found = _conntrack(condition)
+        if found is not None:
+            matches.append(["-m", "conntrack", *found])
         elif (more := inner_words(condition)) is not None:
             inner.append(more)
         else:
@@ -80,7 +81,7 @@ def inner_words(condition: Condition) -> list[str] | None:
     """A test that holds only with an entry, as an option of -m conntrack; None: something else."""
     match condition:
         case Unmodelled(text, True, negated) if text.startswith("conntrack --"):
-            return ["!"] * negated + text.split()[1:]
+            return ["!"] * negated + words(text)[1:]
         case Bits("ct_status"):
             return _status(condition)
         case In("direction"):
@@ -88,10 +89,10 @@ def inner_words(condition: Condition) -> list[str] | None:
         case AnyOf(alternatives, negated, "ctstatus"):
             names = []
             for alternative in alternatives:
-                words = inner_words(alternative[0]) if len(alternative) == 1 else None
-                if words is None or words[0] != "--ctstatus":
+                found = inner_words(alternative[0]) if len(alternative) == 1 else None
+                if found is None or found[0] != "--ctstatus":
                     return None
-                names.append(words[1])
+                names.append(found[1])
             return ["!"] * negated + ["--ctstatus", ",".join(names or ["NONE"])]
     return None
 
