@@ -15,7 +15,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from netsim.rules.journey import HAS_ENTRY, PORT_FIELDS
+from netsim.rules.journey import HAS_ENTRY, PORT_FIELDS, uses_tracking
 from netsim.rules.model import (
     Adjust,
     AnyOf,
@@ -152,6 +152,11 @@ class Compiler:
         if self.context not in _KNOWN and len(_KNOWN) >= _CONTEXTS:
             _KNOWN.clear()
         self._bounds = _KNOWN.setdefault(self.context, {})
+
+    @cached_property
+    def reads_payload(self) -> bool:
+        """Whether later fragments come by and may match a test of ports: then that test is no box."""
+        return self.rules.backend == "nft" and not uses_tracking(self.rules)
 
     @cached_property
     def _payload_ports(self) -> int:

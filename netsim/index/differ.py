@@ -33,7 +33,7 @@ from netsim.index.compile import Compiler, numbered, pure_texts
 from netsim.index.flow import Decision, Journey, Piece, Watch
 from netsim.index.function import call_order
 from netsim.index.index import Index
-from netsim.rules.journey import uses_tracking
+from netsim.rules.journey import PORT_FIELDS, uses_tracking
 from netsim.rules.model import (
     ActionKind,
     Adjust,
@@ -223,7 +223,11 @@ def reach_of_rules(rules: Iterable[tuple[Rule, Compiler]], unstable: set[int]) -
     for rule, compiler in rules:
         parts.append(compiler.rule_bounds(rule)[1])
         steady = [
-            c for c in rule.conditions if isinstance(c, In) and unstable.isdisjoint(FIELDS[c.field].levels)
+            c
+            for c in rule.conditions
+            if isinstance(c, In)
+            and unstable.isdisjoint(FIELDS[c.field].levels)
+            and not (c.field in PORT_FIELDS and compiler.reads_payload)
         ]
         boxes.append(box_of(steady) or {})
     if not all(boxes):

@@ -101,6 +101,13 @@ def test_a_union_of_earlier_rules_covers() -> None:
     assert (dead.rule.number, dead.death, [r.number for r in dead.cover]) == (4, Death.COVERED, [1, 3])
 
 
+def test_a_later_fragment_may_pass_a_test_of_ports_on_nft() -> None:
+    line = "-A FORWARD -p icmp -m icmp --icmp-type 1 -f -j ACCEPT"
+    for backend, dead in (("nft", 0), ("legacy", 1)):
+        rules = netsim.parse(f"*filter\n{line}\nCOMMIT\n", family=Family.IPV4, backend=backend)
+        assert len(Liveness(rules.index).dead) == dead
+
+
 def test_conditions_that_contradict() -> None:
     (dead,) = _liveness("-A FORWARD -p tcp -m iprange --src-range 10.0.0.9-10.0.0.1 -j ACCEPT").dead
     assert dead.death is Death.CONTRADICTION

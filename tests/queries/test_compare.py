@@ -127,6 +127,22 @@ def test_back_ends_differ_in_later_fragments_only() -> None:
     assert netsim.compare(rules(*lines, backend="legacy"), rules(*lines, backend="nft")).equal
 
 
+def test_a_port_test_that_later_fragments_may_pass_meets_rules_about_fragments() -> None:
+    """The nft back end reads payload as ports: a new port rule in front of one about fragments changes these."""
+    for test in ("-p udp --dport 53", "-p icmp --icmp-type 8", "-p tcp --syn"):
+        old, new = "-A FORWARD -f -j DROP", f"-A FORWARD {test} -j ACCEPT"
+        for head, kind in ((":FORWARD ACCEPT", "gained"), (":FORWARD DROP", "gained")):
+            found = netsim.compare(
+                rules(old, head=head, backend="nft"), rules(new, old, head=head, backend="nft")
+            )
+            assert getattr(found, kind) & packets(fragment=True)
+    same = netsim.compare(
+        rules("-A FORWARD -f -j DROP", "-A FORWARD -p udp --dport 53 -j REJECT", backend="nft"),
+        rules("-A FORWARD -f -j DROP", "-A FORWARD -p udp --dport 54 -j REJECT", backend="nft"),
+    )
+    assert not same.changed & packets(fragment=True)
+
+
 def test_tracking_that_an_edit_does_not_touch_still_reassembles() -> None:
     """The rules outside of the reach of a change still say that connections are tracked."""
     state = "-A FORWARD -i eth0 -m conntrack --ctstate ESTABLISHED -j ACCEPT"
