@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
+from netsim.index.compile import opened
 from netsim.index.function import Functions, call_order
 from netsim.rules.evaluate import LOOPBACK, nat_kind, redirects
 from netsim.rules.journey import Addresses, is_filter, uses_tracking
@@ -472,7 +473,7 @@ class Flow:
             elif hits and kind is ActionKind.CONTINUE:
                 rest += self._changed(compiler.effects(rule, nat), hits)
             if kind is ActionKind.UNMODELLED:
-                rest += [attrs.evolve(p, sure=False) for p in hits]
+                rest += [attrs.evolve(p, change=p.change.then(opened()), sure=False) for p in hits]
             live = merged(rest)
         if seen is not None and live:
             seen(chain, len(chain.rules) + 1, live)

@@ -139,10 +139,20 @@ def agreement(pool: Pool, first: Transformation, second: Transformation, ignored
     """The packets of which two transformations make the same packet, `ignored` levels left aside.
 
     Free choices agree if they are between the same values. Two copies of different levels are taken
-    to disagree, so the set may be too small and is never too large. Equal transformations agree everywhere.
+    to disagree, as are more than `PAIRED` bits that would have to equal others (a mark that is another one: such
+    a diagram doubles with each bit), so the set may be too small and is never too large. Equal transformations
+    agree everywhere.
     """
     node = TRUE
     one, two = dict(first.maps), dict(second.maps)
+    paired = 0
+    for level in (one.keys() | two.keys()) - set(ignored):
+        a, b = one.get(level), two.get(level)
+        free = isinstance(a, Choice) or isinstance(b, Choice)
+        if a != b and not free and (isinstance(a, Parity) or isinstance(b, Parity)):
+            paired += len(set(_bit(a, level)[0]) ^ set(_bit(b, level)[0])) > 1
+    if paired > PAIRED:
+        return FALSE
     for level in sorted((one.keys() | two.keys()) - set(ignored), reverse=True):
         a, b = one.get(level), two.get(level)
         if a != b:
@@ -197,6 +207,8 @@ def _bit(by: LevelMap | None, level: int) -> tuple[tuple[int, ...], int]:
 
 
 IDENTITY = Transformation()
+PAIRED = 12
+"""How many bits may have to equal other bits for two transformations to agree."""
 PREIMAGES = 100_000
 """How many preimages a pool remembers before it forgets them all."""
 

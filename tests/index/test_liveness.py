@@ -108,6 +108,15 @@ def test_a_later_fragment_may_pass_a_test_of_ports_on_nft() -> None:
         assert len(Liveness(rules.index).dead) == dead
 
 
+def test_what_an_unmodelled_target_may_have_changed_may_match_then() -> None:
+    found = _liveness(
+        "-A FORWARD -m mark --mark 1 -j ACCEPT\n-A FORWARD -s 10.0.0.2 -j NFQUEUE\n"
+        "-A FORWARD -m mark --mark 1 -j MARK --set-mark 2\n-A FORWARD -i eth0 -m mark --mark 1 -p tcp -j DROP"
+    )
+    assert found.dead == ()
+    assert [live.rule.number for live in found.live] == [1, 2, 3, 4]
+
+
 def test_conditions_that_contradict() -> None:
     (dead,) = _liveness("-A FORWARD -p tcp -m iprange --src-range 10.0.0.9-10.0.0.1 -j ACCEPT").dead
     assert dead.death is Death.CONTRADICTION

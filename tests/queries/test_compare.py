@@ -165,6 +165,19 @@ def test_translations_and_marks_are_changed() -> None:
     assert netsim.compare(a, b).changed == packets(protocol="tcp", family=4, ttl=(2, 255))
 
 
+def test_a_mark_that_is_no_longer_restored_is_changed() -> None:
+    """Where 32 bits happen to equal 32 others is no diagram: such packets count as changed too."""
+    head, restore = ":PREROUTING ACCEPT", "-A PREROUTING -i eth0 -j CONNMARK --restore-mark"
+    found = netsim.compare(rules(restore, head=head, table="mangle"), rules(head=head, table="mangle"))
+    assert found.changed & packets(iif="eth0", mark=1, state="new")
+    assert not found.changed & packets(iif="eth1")
+    few = restore + " --nfmask 0x3 --ctmask 0x3"
+    found = netsim.compare(rules(few, head=head, table="mangle"), rules(head=head, table="mangle"))
+    mine = packets(iif="eth0", mark=1, state="new", family=4)
+    assert found.changed & mine
+    assert mine - found.changed
+
+
 def test_a_refusal_of_another_kind_is_changed() -> None:
     found = netsim.compare(rules("-A FORWARD -p tcp -j DROP"), rules("-A FORWARD -p tcp -j REJECT"))
     (change,) = found.changes
