@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,39 @@ def emit(value: Any) -> None:
     if not text.isascii():  # a lone surrogate has no UTF-8
         text = "".join(f"\\u{ord(c):04x}" if 0xD800 <= ord(c) <= 0xDFFF else c for c in text)
     sys.stdout.write(text + "\n")
+
+
+def write_file(path: Path, text: str) -> None:
+    """A file with a new text, whole or not at all: whoever reads it, and whatever ends us, finds the old or the new.
+
+    Mode and place stay, also behind a symbolic link; a file that may not be written stays as it is. What is no regular
+    file (a pipe, a terminal) is written to. Raises `OSError`.
+    """
+    data = text.encode("utf-8", "surrogateescape")
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        with target.open("wb") as file:
+            file.write(data)
+        return
+    mode = None
+    if target.exists():
+        with target.open("r+b"):  # a file that may not be written is an error, not another file in its place
+            mode = target.stat().st_mode & 0o7777
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if mode is None:
+            mask = os.umask(0)
+            os.umask(mask)
+            mode = 0o666 & ~mask
+        Path(name).chmod(mode)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def show(result: Any) -> None:

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from netsim.cli.common import NO, OK, SCHEMA, UNKNOWN, emit, read_addresses, show, site_folder, working
+from netsim.cli.common import (
+    NO,
+    OK,
+    SCHEMA,
+    UNKNOWN,
+    emit,
+    read_addresses,
+    show,
+    site_folder,
+    working,
+    write_file,
+)
 from netsim.cli.reach import set_row
 
 
@@ -80,7 +91,9 @@ def _tidy(path: Path, write: Path | None, ipset: Path | None, address: list[str]
 
     result = tidy(parse(path, addresses=read_addresses(address), ipsets=ipset))
     if write is not None:
-        write.write_text(result.text, encoding="utf-8", errors="surrogateescape", newline="")
+        if not result.text:
+            raise typer.BadParameter(f"{path} has rules that have no words: nothing is written")
+        write_file(write, result.text)
     if as_json:
         was, now = result.counts
         emit(

@@ -298,10 +298,12 @@ def _removed(proof: Dead | Redundant) -> Step:
 
 
 def _source(rules: RuleSet) -> str | None:
-    """The text of the file that rules were read from; None if they were read from none."""
+    """The text of the file that rules were read from, its line ends as they are; None if they were read from none."""
     if not rules.file or not Path(rules.file).is_file():
         return None
-    return decode(read_bytes(rules.file, DEFAULT_LIMITS), rules.file, DEFAULT_LIMITS)
+    data = read_bytes(rules.file, DEFAULT_LIMITS)
+    decode(data, rules.file, DEFAULT_LIMITS)
+    return data.decode("utf-8")
 
 
 def _whole(rules: RuleSet) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from netsim.cli.common import write_file
 from netsim.queries.audit.finding import COLUMNS as AUDIT_COLUMNS
 from netsim.queries.compare import COLUMNS
 from tests.cli.test_cli import DEMO, run
@@ -205,6 +206,31 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
     for command in (["audit", path], ["compare", path, BEFORE]):
         _, out, err = run(*command)
         assert "\x1b" not in out + err
+
+
+def test_fix_tidy_writes_whole_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dump = "\ufeff*filter\r\n:FORWARD DROP\r\n-A FORWARD -p tcp -j DROP\r\n-A FORWARD -j ACCEPT\r\n-A FORWARD -j DROP\r\nCOMMIT"
+    path, link = tmp_path / "x.rules", tmp_path / "link.rules"
+    path.write_bytes(dump.encode())
+    path.chmod(0o640)
+    link.symlink_to(path.name)
+    assert run("fix", "--tidy", link, "--write", link)[0] == 0
+    assert path.read_bytes() == dump.replace("-A FORWARD -j DROP\r\n", "").encode()
+    assert link.is_symlink() and path.stat().st_mode & 0o777 == 0o640
+
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write_file(path, "half")
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.rules", "x.rules"]
+
+    new = tmp_path / "new.rules"
+    assert run("fix", "--tidy", path, "--write", new)[0] == 0
+    assert new.read_bytes() == before
+    assert run("fix", "--tidy", path, "--write", tmp_path)[0] == 2
+    assert run("fix", "--tidy", path, "--write", tmp_path / "none" / "x")[0] == 2
 
 
 def test_fix_tidy(tmp_path: Path) -> None:
