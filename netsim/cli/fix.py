@@ -130,6 +130,7 @@ def row(result: Any) -> dict[str, Any]:
         "after": result.reach.status.value,
         "opened": set_row(result.opened),
         "besides": [{"device": d, **set_row(p)} for d, p in result.besides.items()],
+        "aside": [{"device": d, **set_row(p)} for d, p in result.aside.items()],
         "changes": [change for c in result.comparisons.values() for change in c.rows()],
         "searched": {
             "tried": result.searched.tried,

@@ -600,3 +600,16 @@ def test_closing_by_brute_force(first: str, second: str | None, keeping: bool) -
         for after in single_edits(network, [x.replace("ACCEPT", "DROP") for x in UNIVERSE]):
             same = [after.reach(*k).allowed for k in keep] == held
             assert not same or after.reach("client", dst, "tcp/80").status is not Status.BLOCKED
+
+
+def test_what_an_edit_treats_otherwise_is_said() -> None:
+    """A line in front of what drops everything early: what it lets past is rejected later, no longer dropped."""
+    rules = (
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -s 10.0.1.0/24 -j DROP\nCOMMIT\n"
+        "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n"
+        "-A FORWARD -j REJECT\nCOMMIT\n"
+    )
+    f = fixed(build(rules), "client", "server", "tcp/80")
+    assert f.besides == {}
+    assert f.aside["fw"] & packets(src="10.0.1.5", dst="10.0.2.5", iif="eth0", oif="eth9")
+    assert "and nothing else" not in str(f) and "treats otherwise besides" in str(f)

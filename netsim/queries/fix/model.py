@@ -132,7 +132,8 @@ class Fix(Displayed):
     `network` and `edit` the network after and the steps to it. `comparisons` say what the edited devices decide
     differently. `opened` is what was asked and is newly allowed (for `closing`: newly blocked), in the sender's
     header; `besides` is, by device, what else its rules let through (or, closing, what they no longer do), in the
-    header of the packet as it arrives there. Marks, TTL, frame, connection status and direction make no packet
+    header of the packet as it arrives there; `aside` is, likewise, what they otherwise treat in another way: what an
+    opening edit stops or a closing one lets through, other verdicts that stop, other marks and translations. Marks, TTL, frame, connection status and direction make no packet
     another one than was asked for (`cover.UNCOUNTED`), nor does the state where no rule of the device asks for it.
     """
 
@@ -153,6 +154,7 @@ class Fix(Displayed):
     because: tuple[Because, ...] = ()
     kept: tuple[Kept, ...] = ()
     notes: tuple[str, ...] = ()
+    aside: Mapping[str, PacketSet] = attrs.Factory(dict)
 
     def __bool__(self) -> bool:
         raise TypeError("a Fix is neither true nor false; compare .status, or test .edits")

@@ -138,18 +138,20 @@ def _checked(
     # All that was asked about, not only what was missing or exposed, as it arrives at each device.
     arrivals = survey(asked, before.asked).arrivals
     besides: dict[str, PacketSet] = {}
+    aside: dict[str, PacketSet] = {}
     for where in wheres:
         found = effect(network, edit.network, where, asked_at(network, where, arrivals))
-        part = found.lost if close else found.gained
-        if part:
-            besides[where[0]] = besides.get(where[0], NOTHING) | part
+        part, other = (found.lost, found.gained) if close else (found.gained, found.lost)
+        for kept, packets_ in ((besides, part), (aside, other | found.changed)):
+            if packets_:
+                kept[where[0]] = kept.get(where[0], NOTHING) | packets_
     lines = tuple(
         line_of(r.network, p, _why(p, close, before)) for r in rounds for p in ordered(r.plan.lines)
     )
     return Fix(
         asked.src, asked.dst, before.traffic, close, FixStatus.FOUND, lines, edit, before, after,
         _comparisons(network, edit, wheres), wrong, besides, _searched(rounds), (), (), held,
-        _notes(asked, edit, close),
+        _notes(asked, edit, close), aside,
     )  # fmt: skip
 
 

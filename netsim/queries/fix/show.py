@@ -69,13 +69,16 @@ def _effect(f: Fix) -> list[Any]:
         (f"it {verb}", f.opened.lines(limit=1)[0]),
     ]
     blocks: list[Any] = [Heading("What changes"), Pairs(pairs)]
-    if not f.besides:
+    if not f.besides and not f.aside:
         blocks.append(
             Paragraph([Span("and nothing else", Tone.GOOD), ", by comparison of every edited device's rules"])
         )
     for device, packets in f.besides.items():
         what = "stops besides" if f.closing else "lets through besides"
         blocks.append(Paragraph([Span(f"{device} {what}", Tone.WARN), ":"]))
+        blocks.append(Items([(0, line) for line in packets.lines(limit=4)]))
+    for device, packets in f.aside.items():
+        blocks.append(Paragraph([Span(f"{device} treats otherwise besides", Tone.WARN), ":"]))
         blocks.append(Items([(0, line) for line in packets.lines(limit=4)]))
     for kept in f.kept:
         blocks.append(Paragraph([Span("kept: ", Tone.GOOD), f"{kept.src} -> {kept.dst} {kept.traffic}"]))
