@@ -117,7 +117,8 @@ class _Step:
                 np.searchsorted(self.starts, values.astype(np.uint64), side="right") - 1
             ]
             return found
-        return ((values.astype(np.uint64) & np.uint64(self.care)) == np.uint64(self.value)).astype(np.int32)
+        test: I32 = ((values.astype(np.uint64) & np.uint64(self.care)) == np.uint64(self.value)).astype(np.int32)
+        return test
 
 
 @attrs.define(slots=True)
@@ -507,7 +508,7 @@ class Classifier:
     ) -> None:
         def allowed(spec: NDArray[Any], c: NDArray[Any]) -> NDArray[np.bool_]:
             word = self._allows[spec, c >> 6]
-            return (word >> (c & 63).astype(np.uint64) & np.uint64(1)).astype(np.bool_)
+            return np.asarray(word >> (c & 63).astype(np.uint64) & np.uint64(1), np.bool_)
 
         heads = g.heads[entry]
         hit = allowed(heads[:, 1], classes) & (heads[:, 0] < best[where])
@@ -604,11 +605,11 @@ def _wider(ranges: tuple[U64, U64], bits: int) -> NDArray[np.bool_]:
     """Which ranges hold more than 2^bits values."""
     low, high = ranges
     if len(low) == 1:
-        return (high[0] - low[0]) >= np.uint64((1 << min(bits, 63)) - 1 + 1)
+        return np.asarray((high[0] - low[0]) >= np.uint64(1 << min(bits, 63)))
     upper = high[0] - low[0]
     if bits >= 64:
-        return upper >= np.uint64(1 << (bits - 64))
-    return (upper > 0) | ((high[1] - low[1]) >= np.uint64(1 << bits))
+        return np.asarray(upper >= np.uint64(1 << (bits - 64)))
+    return np.asarray((upper > 0) | ((high[1] - low[1]) >= np.uint64(1 << bits)))
 
 
 def _after(bounds: U64, tops: Sequence[int]) -> tuple[U64, NDArray[np.bool_]]:
@@ -636,7 +637,7 @@ def _cuts(low: U64, high: U64, tops: Sequence[int]) -> U64:
 def _segment(starts: U64, points: U64) -> I64:
     """The segment of each point, (halves, points)."""
     if len(starts) == 1:
-        return np.searchsorted(starts[0], points[0], side="right") - 1
+        return np.asarray(np.searchsorted(starts[0], points[0], side="right") - 1, np.int64)
     every = np.concatenate([starts, points], axis=1)
     kind = np.concatenate([np.zeros(starts.shape[1], np.int64), np.ones(points.shape[1], np.int64)])
     order = np.lexsort((kind, every[1], every[0]))
@@ -723,7 +724,8 @@ def _steps(rows: Rows, column: str, chosen: I64, count: int) -> list[_Step]:
         holds = _packed((low[None, :] <= starts[:, None]) & (starts[:, None] <= high[None, :]))
         kept, number = _distinct([holds[:, w] for w in range(holds.shape[1])])
         if top < 1 << TABLE:
-            sizes = np.diff(np.append(starts, np.uint64(top + 1)).astype(np.int64))
+            ends = np.append(starts[1:], np.uint64(top + 1)).astype(np.int64)
+            sizes = ends - starts.astype(np.int64)
             table = np.zeros(1 << TABLE, np.uint16)
             table[: top + 1] = np.repeat(number, sizes)
             return [_Step(column, TABLE, table, None, None, 0, 0, holds[kept])]

@@ -358,7 +358,6 @@ def resolve(
     w: cython.Py_ssize_t
     c: cython.int
     words: cython.Py_ssize_t = left.shape[0]
-    classes: cython.Py_ssize_t = patterns.shape[1]
     some: cython.ulonglong
     one: cython.ulonglong = 1
     whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF

@@ -188,7 +188,6 @@ class Nodes:
 
     def reachable(self, root: cython.int) -> list:
         """The nodes of a function, ascending: children before parents."""
-        i: cython.longlong
         found: cython.longlong = self._gathered(root)
         return sorted([self.work[i] for i in range(found)])
 
