@@ -110,7 +110,7 @@ class _Step:
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
         """The classes of values."""
         if self.table is not None:
-            return self.table[values]
+            return np.asarray(self.table[values])
         if self.starts is not None:
             assert self.classes is not None
             found: I32 = self.classes[
