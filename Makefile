@@ -64,8 +64,11 @@ soak: .venv/.test
 real-data: .venv/.test
 	@$(PYTEST) -m real_data tests -rs
 
+# BENCH chooses files or tests, NETSIM_BENCH_SIZES the ClassBench lists (100 1k 10k 100k).
 bench: .venv/.test
-	$(PYTEST) benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
+	@mkdir -p build
+	$(PYTEST) $(or $(BENCH),benchmarks) --benchmark-only --benchmark-json=build/bench.json > build/bench.log; \
+	  status=$$?; $(BIN)/python -m benchmarks.table build/bench.json; tail -5 build/bench.log; exit $$status
 
 clean:
 	rm -rf .venv build dist docs/_build *.egg-info

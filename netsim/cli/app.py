@@ -21,8 +21,9 @@ app = typer.Typer(
 def _version(wanted: bool) -> None:
     if wanted:
         from netsim import __version__
+        from netsim.kernels import engine
 
-        typer.echo(f"netsim {__version__}")
+        typer.echo(f"netsim {__version__} ({engine()} engine)")
         raise typer.Exit
 
 

@@ -110,12 +110,15 @@ class _Step:
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
         """The classes of values."""
         if self.table is not None:
-            return self.table[values]
+            return np.asarray(self.table[values])
         if self.starts is not None:
             assert self.classes is not None
-            found: I32 = self.classes[np.searchsorted(self.starts, values.astype(np.uint64), side="right") - 1]
+            found: I32 = self.classes[
+                np.searchsorted(self.starts, values.astype(np.uint64), side="right") - 1
+            ]
             return found
-        return ((values.astype(np.uint64) & np.uint64(self.care)) == np.uint64(self.value)).astype(np.int32)
+        test: I32 = ((values.astype(np.uint64) & np.uint64(self.care)) == np.uint64(self.value)).astype(np.int32)
+        return test
 
 
 @attrs.define(slots=True)
@@ -124,10 +127,6 @@ class _Axis:
 
     columns: tuple[str, ...]
     starts: U64  # (halves, segments)
-    narrow: I32
-    wide: I32
-    narrow_count: int
-    wide_count: int
     starts32: NDArray[np.uint32] | None = None  # with three at the end that are never reached
     bucket: I32 | None = None
     shift: int = 0
@@ -160,8 +159,7 @@ class _Group:
     name: str
     rows: int
     keys: I64  # of each entry, the first on the upper half; entry 0 is empty
-    map_first: I32  # segment -> class, times the width of a grid
-    map_second: I32
+    maps: list[I32]  # for each axis, segment -> class, 0 where no row is; the first times the width of a grid
     width: int
     grid: I32 | None = None  # pair -> entry; where the group is solved, -> pattern
     slots: I64 | None = None  # or a hash table
@@ -176,7 +174,7 @@ class _Group:
         """Makes the grid: pair -> value of its entry."""
         self.grid = np.zeros(height * self.width, np.int32)
         self.grid[(self.keys[1:] >> 32) * self.width + (self.keys[1:] & 0xFFFF_FFFF)] = values
-        self.map_first = (self.map_first * np.int32(self.width)).astype(np.int32)
+        self.maps[0] = (self.maps[0] * np.int32(self.width)).astype(np.int32)
 
 
 def _lists(rows: I32, begin: I64, end: I64) -> tuple[I64, I64]:
@@ -225,35 +223,42 @@ class Classifier:
         spec, allows = self._specs(others)
         self._allows = allows
         ranges = [_ranges(rows, axis) for axis in axes]
-        plain = [c for c in axes]
-        nothing = np.zeros(len(rows), np.bool_)
-        self._axes = [_axis(axis, r, nothing) for axis, r in zip(axes, ranges, strict=True)]
+        self._axes = [_axis(axis, r) for axis, r in zip(axes, ranges, strict=True)]
+        everything = np.arange(len(rows))
         if self._alone(ranges):
-            group = self._group(np.arange(len(rows)), True, True, ranges, spec)
+            group = self._group(everything, "all", ranges, spec)
             if group.solved:
                 self._groups = [group]
-                return
-        wides = self._threshold(ranges, plain)
-        self._axes = [_axis(axis, r, wide) for axis, r, wide in zip(axes, ranges, wides, strict=True)]
-        for first in (True, False):
-            for second in (True, False):
-                member = (wides[0] != first) & (wides[1] != second)
-                if member.any():
-                    self._groups.append(self._group(np.flatnonzero(member), first, second, ranges, spec))
-        self._groups.sort(key=lambda g: -g.rows)
+        if not self._groups:
+            wides = self._threshold(ranges, axes)
+            for first in (False, True):
+                for second in (False, True):
+                    member = np.flatnonzero((wides[0] == first) & (wides[1] == second))
+                    if len(member):
+                        name = f"{'wide' if first else 'narrow'}, {'wide' if second else 'narrow'}"
+                        self._groups.append(self._group(member, name, ranges, spec))
+            self._groups.sort(key=lambda g: -g.rows)
+        self._maps = [
+            np.ascontiguousarray(np.stack([g.maps[i] for g in self._groups], axis=1)).ravel()
+            for i in range(2 if self._groups else 0)
+        ]
 
     def _alone(self, ranges: list[tuple[U64, U64]]) -> bool:
         """Whether all rows may be one group: few enough pairs, each with a list."""
-        if not len(self.rows) or self._axes[0].narrow_count * self._axes[1].narrow_count > ALONE:
+        if not len(self.rows) or self._axes[0].starts.shape[1] * self._axes[1].starts.shape[1] > ALONE:
             return False
         a, b = (_spans(r) for r in ranges)
         return int(((a[1] - a[0]) * (b[1] - b[0])).sum()) <= 4 * ALONE
 
-    def _threshold(self, ranges: list[tuple[U64, U64]], axes: list[tuple[str, ...]]) -> list[NDArray[np.bool_]]:
+    def _threshold(
+        self, ranges: list[tuple[U64, U64]], axes: list[tuple[str, ...]]
+    ) -> list[NDArray[np.bool_]]:
         """Which rows are wide on each axis, by the threshold with the fewest entries."""
         found: tuple[int, list[NDArray[np.bool_]]] | None = None
         for width in WIDTHS:
-            wides = [_wider(r, width + (96 if len(axis) == 2 else 0)) for r, axis in zip(ranges, axes, strict=True)]
+            wides = [
+                _wider(r, width + (96 if len(axis) == 2 else 0)) for r, axis in zip(ranges, axes, strict=True)
+            ]
             entries = 0
             for first in (True, False):
                 for second in (True, False):
@@ -305,16 +310,15 @@ class Classifier:
         none = np.zeros((1, self._classes), np.bool_)
         return (number + 1).astype(np.int32), _packed(np.concatenate([none, allowed]))
 
-    def _group(
-        self, member: I64, first: bool, second: bool, ranges: list[tuple[U64, U64]], spec: I32
-    ) -> _Group:
-        maps, spans = [], []
-        for axis, (low, high), narrow in zip(self._axes, ranges, (first, second), strict=True):
-            of = axis.narrow if narrow else axis.wide
+    def _group(self, member: I64, name: str, ranges: list[tuple[U64, U64]], spec: I32) -> _Group:
+        maps, spans, sizes = [], [], []
+        for axis, (low, high) in zip(self._axes, ranges, strict=True):
+            begin = _segment(axis.starts, low[:, member])
+            end = _segment(axis.starts, high[:, member]) + 1
+            of = _covered(axis.starts.shape[1], begin, end)
             maps.append(of)
-            begin = of[_segment(axis.starts, low[:, member])].astype(np.int64)
-            end = of[_segment(axis.starts, high[:, member])].astype(np.int64) + 1
-            spans.append((begin, end))
+            sizes.append(int(of.max()) + 1)
+            spans.append((of[begin].astype(np.int64), of[end - 1].astype(np.int64) + 1))
         (a0, a1), (b0, b1) = spans
         wide_b = b1 - b0
         counts = (a1 - a0) * wide_b
@@ -328,21 +332,20 @@ class Classifier:
         key = key[order]
         listed = member[of_row[order]].astype(np.int32)
         specs = spec[listed]
-        new = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if total else np.zeros(0, np.int64)
+        new = (
+            np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if total else np.zeros(0, np.int64)
+        )
         end = np.append(new[1:], total)
         keys = np.concatenate([[0], key[new]]).astype(np.int64)
-        size_a = self._axes[0].narrow_count if first else self._axes[0].wide_count + 1
-        size_b = self._axes[1].narrow_count if second else self._axes[1].wide_count + 1
-        name = f"{'narrow' if first else 'wide'}, {'narrow' if second else 'wide'}"
-        table = size_a * size_b <= max(65536, 8 * len(new))
-        group = _Group(name, len(member), keys, maps[0], maps[1], size_b)
+        table = sizes[0] * sizes[1] <= max(65536, 8 * len(new))
+        group = _Group(name, len(member), keys, maps, sizes[1])
         if table and total:
             kept, number = _lists(listed, new, end)
             if (len(kept) + 1) * self._classes * 4 <= SOLVED:
                 group.patterns = np.full((len(kept) + 1, self._classes), NONE, np.int32)
                 self._resolved(new[kept], end[kept], listed, specs, group.patterns[1:])
                 group.solved = True
-                group.tabled(size_a, number + 1)
+                group.tabled(sizes[0], number + 1)
                 return group
         heads = np.zeros((len(new) + 1, 4), np.int32)
         heads[0] = (NONE, 0, 0, 0)
@@ -364,10 +367,10 @@ class Classifier:
         if longer.any():
             group.rest = np.stack([listed, specs], axis=1)
         if table:
-            group.tabled(size_a, np.arange(1, len(keys)))
+            group.tabled(sizes[0], np.arange(1, len(keys)))
         else:
             bits = max(4, int(len(keys) * 2 - 1).bit_length())
-            group.shift = 64 - bits
+            group.shift = 66 - bits  # of buckets, four slots each
             group.slots, group.entries = np.zeros(1 << bits, np.int64), np.zeros(1 << bits, np.int32)
             if self._kernel is not None:
                 self._kernel.hashed(*map(self._view, (keys, group.slots, group.entries)), group.shift)
@@ -377,7 +380,11 @@ class Classifier:
         if self._kernel is not None:
             left = np.zeros(self._allows.shape[1], np.uint64)
             arrays = (first, last, rows, specs, self._allows, patterns, left)
-            self._kernel.resolve(*(self._view(np.ascontiguousarray(a)) for a in arrays[:5]), self._view(patterns), self._view(left))
+            self._kernel.resolve(
+                *(self._view(np.ascontiguousarray(a)) for a in arrays[:5]),
+                self._view(patterns),
+                self._view(left),
+            )
             return
         allowed = _unpacked(self._allows, self._classes)
         for k, (start, end) in enumerate(zip(first, last, strict=True)):
@@ -456,9 +463,16 @@ class Classifier:
                 halves = [view(np.ascontiguousarray(v, np.uint64)) for v in values_]
                 k.search128(*halves, view(axis.starts), out)
         lowest = view(best[at:end])
-        for g in self._groups:
-            tables = (view(g.heads), view(g.rest), view(g.patterns), view(self._allows), lowest)
-            maps = (*segments, view(g.map_first), view(g.map_second), classes)
+        every = len(self._groups)
+        for at_group, g in enumerate(self._groups):
+            tables = (
+                view(g.heads.ravel()),
+                view(g.rest.ravel()),
+                view(g.patterns),
+                view(self._allows),
+                lowest,
+            )
+            maps = (*segments, *map(view, self._maps), every, at_group, classes)
             if g.solved:
                 k.solved(*maps, view(g.grid), view(g.patterns), lowest)
             elif g.grid is not None:
@@ -476,7 +490,7 @@ class Classifier:
         classes = classes.astype(np.int64)
         segments = [axis.of(columns, at, end) for axis in self._axes]
         for g in self._groups:
-            a, b = g.map_first[segments[0]].astype(np.int64), g.map_second[segments[1]].astype(np.int64)
+            a, b = (m[segment].astype(np.int64) for m, segment in zip(g.maps, segments, strict=True))
             if g.grid is not None:
                 entry = g.grid[a + b]
                 if g.solved:
@@ -489,10 +503,12 @@ class Classifier:
             left = np.flatnonzero(entry)
             self._lowered(g, entry[left], classes[left], at + left, best)
 
-    def _lowered(self, g: _Group, entry: NDArray[Any], classes: NDArray[Any], where: NDArray[Any], best: I32) -> None:
+    def _lowered(
+        self, g: _Group, entry: NDArray[Any], classes: NDArray[Any], where: NDArray[Any], best: I32
+    ) -> None:
         def allowed(spec: NDArray[Any], c: NDArray[Any]) -> NDArray[np.bool_]:
             word = self._allows[spec, c >> 6]
-            return (word >> (c & 63).astype(np.uint64) & np.uint64(1)).astype(np.bool_)
+            return np.asarray(word >> (c & 63).astype(np.uint64) & np.uint64(1), np.bool_)
 
         heads = g.heads[entry]
         hit = allowed(heads[:, 1], classes) & (heads[:, 0] < best[where])
@@ -512,13 +528,13 @@ class Classifier:
 
     def memory(self) -> int:
         """The bytes of all tables."""
-        arrays: list[Any] = [self._allows]
+        arrays: list[Any] = [self._allows, *self._maps]
         for step in self._steps:
             arrays += [step.table, step.starts, step.classes, step.pairs]
         for axis in self._axes:
-            arrays += [axis.starts, axis.narrow, axis.wide, axis.starts32, axis.bucket, *(axis.nested or ())]
+            arrays += [axis.starts, axis.starts32, axis.bucket, *(axis.nested or ())]
         for g in self._groups:
-            arrays += [g.keys, g.heads, g.rest, g.patterns, g.grid, g.slots, g.entries, g.map_first]
+            arrays += [g.keys, g.heads, g.rest, g.patterns, g.grid, g.slots, g.entries]
         return sum(a.nbytes for a in arrays if a is not None)
 
     def stats(self) -> dict[str, Any]:
@@ -589,11 +605,11 @@ def _wider(ranges: tuple[U64, U64], bits: int) -> NDArray[np.bool_]:
     """Which ranges hold more than 2^bits values."""
     low, high = ranges
     if len(low) == 1:
-        return (high[0] - low[0]) >= np.uint64((1 << min(bits, 63)) - 1 + 1)
+        return np.asarray((high[0] - low[0]) >= np.uint64(1 << min(bits, 63)))
     upper = high[0] - low[0]
     if bits >= 64:
-        return upper >= np.uint64(1 << (bits - 64))
-    return (upper > 0) | ((high[1] - low[1]) >= np.uint64(1 << bits))
+        return np.asarray(upper >= np.uint64(1 << (bits - 64)))
+    return np.asarray((upper > 0) | ((high[1] - low[1]) >= np.uint64(1 << bits)))
 
 
 def _after(bounds: U64, tops: Sequence[int]) -> tuple[U64, NDArray[np.bool_]]:
@@ -621,7 +637,7 @@ def _cuts(low: U64, high: U64, tops: Sequence[int]) -> U64:
 def _segment(starts: U64, points: U64) -> I64:
     """The segment of each point, (halves, points)."""
     if len(starts) == 1:
-        return np.searchsorted(starts[0], points[0], side="right") - 1
+        return np.asarray(np.searchsorted(starts[0], points[0], side="right") - 1, np.int64)
     every = np.concatenate([starts, points], axis=1)
     kind = np.concatenate([np.zeros(starts.shape[1], np.int64), np.ones(points.shape[1], np.int64)])
     order = np.lexsort((kind, every[1], every[0]))
@@ -640,34 +656,22 @@ def _spans(ranges: tuple[U64, U64]) -> tuple[I64, I64]:
     return _segment(starts, low), _segment(starts, high) + 1
 
 
-def _axis(columns: tuple[str, ...], ranges: tuple[U64, U64], wide: NDArray[np.bool_]) -> _Axis:
-    low, high = ranges
-    tops = [INTERVALS[c] for c in columns] or [0]
-    starts = _cuts(low, high, tops)
-    count = starts.shape[1]
-    # Narrow classes: numbered where some narrow range lies, a new one at each bound of one.
-    mine = ~wide
-    narrow = np.zeros(count, np.int32)
-    narrow_count = 1
-    if mine.any():
-        begins, ends = _segment(starts, low[:, mine]), _segment(starts, high[:, mine]) + 1
-        depth = np.zeros(count + 1, np.int64)
-        np.add.at(depth, begins, 1)
-        np.add.at(depth, ends, -1)
-        bound = np.zeros(count + 1, np.bool_)
-        bound[begins] = bound[ends] = True
-        covered = np.cumsum(depth)[:count] > 0
-        narrow = np.where(covered, np.cumsum(bound[:count] & covered), 0).astype(np.int32)
-        narrow_count = int(narrow.max()) + 1
+def _covered(count: int, begin: I64, end: I64) -> I32:
+    """The classes of `count` segments for ranges of them: 0 where there is none, a new one at each bound."""
+    depth = np.zeros(count + 1, np.int64)
+    np.add.at(depth, begin, 1)
+    np.add.at(depth, end, -1)
     bound = np.zeros(count + 1, np.bool_)
-    if wide.any():
-        bound[_segment(starts, low[:, wide])] = True
-        bound[_segment(starts, high[:, wide]) + 1] = True
-    bound[0] = True
-    number = np.cumsum(bound[:count]).astype(np.int32)  # from 1 on: a wide range is never missing
-    axis = _Axis(columns, starts, narrow, number, narrow_count, int(number.max()) + 1 if count else 1)
+    bound[begin] = bound[end] = True
+    covered = np.cumsum(depth)[:count] > 0
+    return np.where(covered, np.cumsum(bound[:count] & covered), 0).astype(np.int32)
+
+
+def _axis(columns: tuple[str, ...], ranges: tuple[U64, U64]) -> _Axis:
+    low, high = ranges
+    axis = _Axis(columns, _cuts(low, high, [INTERVALS[c] for c in columns] or [0]))
     if columns and len(columns) == 1 and INTERVALS[columns[0]] == 0xFFFF_FFFF:
-        axis.nested = _nested(starts[0])
+        axis.nested = _nested(axis.starts[0])
         if axis.nested is None:
             _bucketed(axis)
     return axis
@@ -690,7 +694,9 @@ def _nested(starts: U64) -> tuple[NDArray[np.uint32], NDArray[np.uint32], I32] |
     if len(split) + len(split2) > NESTED:
         return None
     last = (below[split2][:, None] + np.arange(256, dtype=np.uint64)[None, :]).ravel()
-    bottom = np.concatenate([np.arange(count), np.searchsorted(starts, last, side="right") - 1]).astype(np.int32)
+    bottom = np.concatenate([np.arange(count), np.searchsorted(starts, last, side="right") - 1]).astype(
+        np.int32
+    )
     middle = np.concatenate([np.arange(count), begin2]).astype(np.uint32) << np.uint32(8)
     middle[count + split2] = ((count + np.arange(len(split2)) * 256) << 8 | 255).astype(np.uint32)
     top = begin.astype(np.uint32) << np.uint32(8)
@@ -718,7 +724,8 @@ def _steps(rows: Rows, column: str, chosen: I64, count: int) -> list[_Step]:
         holds = _packed((low[None, :] <= starts[:, None]) & (starts[:, None] <= high[None, :]))
         kept, number = _distinct([holds[:, w] for w in range(holds.shape[1])])
         if top < 1 << TABLE:
-            sizes = np.diff(np.append(starts, np.uint64(top + 1)).astype(np.int64))
+            ends = np.append(starts[1:], np.uint64(top + 1)).astype(np.int64)
+            sizes = ends - starts.astype(np.int64)
             table = np.zeros(1 << TABLE, np.uint16)
             table[: top + 1] = np.repeat(number, sizes)
             return [_Step(column, TABLE, table, None, None, 0, 0, holds[kept])]
@@ -759,7 +766,8 @@ def _checked(rows: Rows, columns: Mapping[str, Any]) -> tuple[int, dict[str, NDA
             )
         if size not in (-1, len(array)):
             raise QuestionError.of(
-                f"column {name!r} has {len(array)} values, others have {size}", hint="all columns are of one length"
+                f"column {name!r} has {len(array)} values, others have {size}",
+                hint="all columns are of one length",
             )
         size = len(array)
         if name not in rows.low and name not in rows.care:
@@ -768,7 +776,8 @@ def _checked(rows: Rows, columns: Mapping[str, Any]) -> tuple[int, dict[str, NDA
         wider = array.dtype.kind == "i" or array.dtype.itemsize * 8 > top.bit_length() or top & (top + 1)
         if wider and len(array) and (int(array.min()) < 0 or int(array.max()) > top):
             raise QuestionError.of(
-                f"column {name!r} goes from {int(array.min())} to {int(array.max())}", hint=f"its values are 0 to {top}"
+                f"column {name!r} goes from {int(array.min())} to {int(array.max())}",
+                hint=f"its values are 0 to {top}",
             )
         taken[name] = array
     size = max(size, 0)

@@ -49,7 +49,11 @@ def join(classes: cython.int[::1], pairs: cython.int[::1], width: cython.int, ou
 
 
 def search32(
-    values: cython.uint[::1], bucket: cython.int[::1], shift: cython.int, starts: cython.uint[::1], out: cython.int[::1]
+    values: cython.uint[::1],
+    bucket: cython.int[::1],
+    shift: cython.int,
+    starts: cython.uint[::1],
+    out: cython.int[::1],
 ) -> None:
     """The segment of each value: the last whose start is not larger; `bucket` bounds the search by the upper bits.
 
@@ -162,24 +166,24 @@ def _later(
     entry: cython.int,
     c: cython.int,
     bound: cython.int,
-    heads: cython.int[:, ::1],
-    rest: cython.int[:, ::1],
+    heads: cython.int[::1],
+    rest: cython.int[::1],
     patterns: cython.int[:, ::1],
     allows: cython.ulonglong[:, ::1],
 ) -> cython.int:
     """The first row of an entry behind its head that admits class `c` and is less than `bound`, else `bound`."""
     row: cython.int
-    at: cython.int = heads[entry, 2]
-    end: cython.int = heads[entry, 3]
+    at: cython.int = heads[entry * 4 + 2]
+    end: cython.int = heads[entry * 4 + 3]
     one: cython.ulonglong = 1
     if end < 0:
         row = patterns[at, c]
         return row if row < bound else bound
     while at < end:
-        row = rest[at, 0]
+        row = rest[at * 2]
         if row >= bound:
             return bound
-        if (allows[rest[at, 1], c >> 6] >> (c & 63)) & one:
+        if (allows[rest[at * 2 + 1], c >> 6] >> (c & 63)) & one:
             return row
         at += 1
     return bound
@@ -188,17 +192,23 @@ def _later(
 def dense(
     a: cython.int[::1],
     b: cython.int[::1],
-    map_a: cython.int[::1],
-    map_b: cython.int[::1],
+    maps_a: cython.int[::1],
+    maps_b: cython.int[::1],
+    groups: cython.Py_ssize_t,
+    group: cython.Py_ssize_t,
     classes: cython.int[::1],
     grid: cython.int[::1],
-    heads: cython.int[:, ::1],
-    rest: cython.int[:, ::1],
+    heads: cython.int[::1],
+    rest: cython.int[::1],
     patterns: cython.int[:, ::1],
     allows: cython.ulonglong[:, ::1],
     best: cython.int[::1],
 ) -> None:
-    """Lowers `best` by a group whose entries are found by a table over pairs; `map_a` is already times its width."""
+    """Lowers `best` by a group whose entries are found by a table over pairs.
+
+    `maps_a` and `maps_b` hold the classes of a segment in every group side by side; the first is already times
+    the table's width.
+    """
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t = a.shape[0]
     entry: cython.int
@@ -209,21 +219,23 @@ def dense(
     one: cython.ulonglong = 1
     with cython.nogil:
         for i in range(n):
-            entry = grid[map_a[a[i]] + map_b[b[i]]]
+            entry = grid[maps_a[a[i] * groups + group] + maps_b[b[i] * groups + group]]
             c = classes[i]
             bound = best[i]
-            row = heads[entry, 0]
-            hit = ((allows[heads[entry, 1], c >> 6] >> (c & 63)) & one) & (row < bound)
-            best[i] = row if hit else bound
-            if heads[entry, 3] != 0 and not hit and row < bound:
+            row = heads[entry * 4]
+            hit = ((allows[heads[entry * 4 + 1], c >> 6] >> (c & 63)) & one) & (row < bound)
+            best[i] = bound ^ ((bound ^ row) & -hit)  # a choice without a branch
+            if heads[entry * 4 + 3] != 0 and not hit and row < bound:
                 best[i] = _later(entry, c, bound, heads, rest, patterns, allows)
 
 
 def solved(
     a: cython.int[::1],
     b: cython.int[::1],
-    map_a: cython.int[::1],
-    map_b: cython.int[::1],
+    maps_a: cython.int[::1],
+    maps_b: cython.int[::1],
+    groups: cython.Py_ssize_t,
+    group: cython.Py_ssize_t,
     classes: cython.int[::1],
     grid: cython.int[::1],
     patterns: cython.int[:, ::1],
@@ -233,23 +245,27 @@ def solved(
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t = a.shape[0]
     row: cython.int
+    bound: cython.int
     with cython.nogil:
         for i in range(n):
-            row = patterns[grid[map_a[a[i]] + map_b[b[i]]], classes[i]]
-            best[i] = row if row < best[i] else best[i]
+            row = patterns[grid[maps_a[a[i] * groups + group] + maps_b[b[i] * groups + group]], classes[i]]
+            bound = best[i]
+            best[i] = bound ^ ((bound ^ row) & -(row < bound))
 
 
 def sparse(
     a: cython.int[::1],
     b: cython.int[::1],
-    map_a: cython.int[::1],
-    map_b: cython.int[::1],
+    maps_a: cython.int[::1],
+    maps_b: cython.int[::1],
+    groups: cython.Py_ssize_t,
+    group: cython.Py_ssize_t,
     classes: cython.int[::1],
     slots: cython.longlong[::1],
     entries: cython.int[::1],
     shift: cython.int,
-    heads: cython.int[:, ::1],
-    rest: cython.int[:, ::1],
+    heads: cython.int[::1],
+    rest: cython.int[::1],
     patterns: cython.int[:, ::1],
     allows: cython.ulonglong[:, ::1],
     best: cython.int[::1],
@@ -273,26 +289,39 @@ def sparse(
     whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
     with cython.nogil:
         for i in range(n):
-            x = map_a[a[i]]
-            y = map_b[b[i]]
-            key = (x << 32) | y
-            h = (((y ^ ((x * second) & whole)) * factor) & whole) >> shift
-            while slots[h] != key and slots[h] != 0:
-                h = (h + 1) & mask
-            entry = entries[h]
-            c = classes[i]
-            bound = best[i]
-            row = heads[entry, 0]
-            hit = ((allows[heads[entry, 1], c >> 6] >> (c & 63)) & one) & (row < bound)
-            best[i] = row if hit else bound
-            if heads[entry, 3] != 0 and not hit and row < bound:
-                best[i] = _later(entry, c, bound, heads, rest, patterns, allows)
+            x = maps_a[a[i] * groups + group]
+            y = maps_b[b[i] * groups + group]
+            if x != 0 and y != 0:
+                key = (x << 32) | y
+                h = (((y ^ ((x * second) & whole)) * factor) & whole) >> shift
+                h = (h << 2) & mask
+                entry = (
+                    (entries[h] & -(slots[h] == key))
+                    | (entries[h + 1] & -(slots[h + 1] == key))
+                    | (entries[h + 2] & -(slots[h + 2] == key))
+                    | (entries[h + 3] & -(slots[h + 3] == key))
+                )
+                while slots[h + 3] != 0 and entry == 0:  # a full bucket goes on in the next one
+                    h = (h + 4) & mask
+                    entry = (
+                        (entries[h] & -(slots[h] == key))
+                        | (entries[h + 1] & -(slots[h + 1] == key))
+                        | (entries[h + 2] & -(slots[h + 2] == key))
+                        | (entries[h + 3] & -(slots[h + 3] == key))
+                    )
+                c = classes[i]
+                bound = best[i]
+                row = heads[entry * 4]
+                hit = ((allows[heads[entry * 4 + 1], c >> 6] >> (c & 63)) & one) & (row < bound)
+                best[i] = bound ^ ((bound ^ row) & -hit)  # a choice without a branch
+                if heads[entry * 4 + 3] != 0 and not hit and row < bound:
+                    best[i] = _later(entry, c, bound, heads, rest, patterns, allows)
 
 
 def hashed(
     keys: cython.longlong[::1], slots: cython.longlong[::1], entries: cython.int[::1], shift: cython.int
 ) -> None:
-    """Enters the keys from 1 on into an open hash table of at least twice as many slots."""
+    """Enters the keys from 1 on into a hash table of buckets of four slots, filled in order and spilling over."""
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t = keys.shape[0]
     mask: cython.ulonglong = slots.shape[0] - 1
@@ -307,6 +336,7 @@ def hashed(
             x = keys[i] >> 32
             y = keys[i] & 0x7FFF_FFFF
             h = (((y ^ ((x * second) & whole)) * factor) & whole) >> shift
+            h = (h << 2) & mask
             while slots[h] != 0:
                 h = (h + 1) & mask
             slots[h] = keys[i]
@@ -328,7 +358,6 @@ def resolve(
     w: cython.Py_ssize_t
     c: cython.int
     words: cython.Py_ssize_t = left.shape[0]
-    classes: cython.Py_ssize_t = patterns.shape[1]
     some: cython.ulonglong
     one: cython.ulonglong = 1
     whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF

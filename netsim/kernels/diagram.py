@@ -188,7 +188,6 @@ class Nodes:
 
     def reachable(self, root: cython.int) -> list:
         """The nodes of a function, ascending: children before parents."""
-        i: cython.longlong
         found: cython.longlong = self._gathered(root)
         return sorted([self.work[i] for i in range(found)])
 
@@ -381,124 +380,6 @@ class Nodes:
         if found >= 0:
             self.out = 0
         return found
-
-    @cython.cfunc
-    @cython.nogil
-    @cython.exceptval(check=False)
-    def _range(
-        self,
-        level: cython.int,
-        low: cython.ulonglong,
-        high: cython.ulonglong,
-        inside: cython.int,
-        outside: cython.int,
-    ) -> cython.int:
-        """`inside` where low <= value <= high, else `outside`."""
-        first: cython.longlong = self.out
-        top: cython.ulonglong = self.maxima[level]
-        found: cython.int
-        if self.out + 3 >= self.out_bound.shape[0]:
-            return -1
-        if low > 0:
-            self._push(first, low - 1, outside)
-        self._push(first, high, inside)
-        if high < top:
-            self._push(first, top, outside)
-        if self.out - first == 1:
-            found = self.out_child[first]
-        else:
-            found = self._unite(level, first)
-            if found < 0:
-                return found
-        self.out = first
-        return found
-
-    def products(
-        self,
-        levels: cython.int[::1],
-        low: cython.ulonglong[:, ::1],
-        high: cython.ulonglong[:, ::1],
-        inside: cython.int[::1],
-        outside: cython.int,
-        result: cython.int[::1],
-        done: cython.longlong,
-    ) -> cython.longlong:
-        """One function for each row: `inside[row]` where low[i, row] <= level `levels[i]` <= high[i, row] for every i.
-
-        `levels` ascend. Begins at row `done` and returns how many rows are ready; fewer than all: the node is
-        `FULL` or `OVER`, told by `result[that row]`.
-        """
-        row: cython.longlong
-        rows: cython.longlong = inside.shape[0]
-        i: cython.Py_ssize_t
-        count: cython.Py_ssize_t = levels.shape[0]
-        n: cython.int
-        with cython.nogil:
-            self.out = 0
-            for row in range(done, rows):
-                n = inside[row]
-                for i in range(count - 1, -1, -1):
-                    n = self._range(levels[i], low[i, row], high[i, row], n, outside)
-                    if n < 0:
-                        break
-                result[row] = n
-                if n < 0:
-                    rows = row
-                    break
-        return rows
-
-    def compact(self, roots: cython.int[::1]) -> None:
-        """Keeps what is reachable from `roots`, which become the new ids; every other id is void.
-
-        Nodes keep their order, so children stay before parents.
-        """
-        last: cython.int = self.count
-        kept = bytearray(last)
-        flags: cython.uchar[::1] = kept
-        moved: cython.int[::1] = _zeros("i", last)
-        n: cython.int
-        to: cython.int = 32
-        i: cython.longlong
-        end: cython.longlong
-        h: cython.ulonglong
-        edge: cython.longlong = 0
-        size: cython.longlong = roots.shape[0]
-        slots: cython.longlong = self.memo_key.shape[0]
-        with cython.nogil:
-            for n in range(32):
-                moved[n] = n
-            for i in range(size):
-                flags[roots[i]] = 1
-            for n in range(last - 1, 31, -1):
-                if flags[n]:
-                    for i in range(self.start[n], self.start[n + 1]):
-                        flags[self.child[i]] = 1
-            for n in range(32, last):
-                if flags[n]:
-                    moved[n] = to
-                    self.level[to] = self.level[n]
-                    i = self.start[n]
-                    end = self.start[n + 1]
-                    self.start[to] = edge
-                    h = self.level[n]
-                    while i < end:
-                        self.bound[edge] = self.bound[i]
-                        self.child[edge] = moved[self.child[i]]
-                        h = self._mixed(h, self.bound[edge], self.child[edge])
-                        edge += 1
-                        i += 1
-                    self.digest[to] = cython.cast(cython.uint, h >> 32)
-                    to += 1
-            self.start[to] = edge
-            self.count = to
-            self.edges = edge
-            for i in range(size):
-                roots[i] = moved[roots[i]]
-            for i in range(self.unique.shape[0]):
-                self.unique[i] = 0
-            for i in range(slots):
-                self.memo_key[i] = 0
-        self._rehash()
 
     # Combining
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netsim import kernels
 from netsim.errors import BudgetExceeded
 from netsim.space import diagram as d
+from netsim.space.compiled import make_pool
 
 MAXIMA = (3, 1, 4, 1, 2)
 POINTS = list(product(*(range(m + 1) for m in MAXIMA)))
@@ -19,9 +22,18 @@ OPERATIONS = {"and": d.AND, "or": d.OR, "less": d.LESS, "xor": d.XOR}
 OUTCOMES = {"union": d.UNION, "override": d.OVERRIDE, "within": d.WITHIN, "outside": d.OUTSIDE}
 
 
-@pytest.fixture(scope="module")
-def pool() -> Any:
-    found = d.Pool(MAXIMA)
+ENGINES = ("plain", "uncompiled", "compiled")
+
+
+def new_pool(choice: Any, maxima: Any = MAXIMA) -> d.Pool:
+    if choice == "compiled" and kernels.engine() != "compiled":
+        pytest.skip("nothing was compiled here")
+    return make_pool(maxima, choice)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def pool(request: pytest.FixtureRequest) -> Any:
+    found = new_pool(request.param)
     yield found
     found.check_invariants()
 
@@ -181,8 +193,9 @@ def _variables(manager: Any, count: int) -> list[Any]:
     return [manager.var(i) for i in manager.add_vars(count)]
 
 
-def test_a_budget_is_a_named_error() -> None:
-    pool = d.Pool((100, 100))
+@pytest.mark.parametrize("choice", ENGINES)
+def test_a_budget_is_a_named_error(choice: str) -> None:
+    pool = new_pool(choice, (100, 100))
     with pool.budget(3), pytest.raises(BudgetExceeded, match="diagram nodes"):
         for low in range(50):
             pool.node(0, [low, 100], [0, pool.interval(1, ((low, low + 7),))])
@@ -206,6 +219,59 @@ def test_each_broken_invariant_is_caught(damage: Any, name: str) -> None:
         pool.check_invariants()
 
 
-def test_foreign_data_is_refused() -> None:
+@pytest.mark.parametrize("choice", ENGINES)
+def test_memory_is_a_named_error(choice: str) -> None:
+    pool = new_pool(choice, (2**40, 2**40))
+    pool.memory = 100_000
+    with pytest.raises(BudgetExceeded, match="MiB of diagrams"):
+        for low in range(5000):
+            pool.node(0, [low, 2**40], [0, pool.interval(1, ((low, low + 7),))])
+
+
+def drawn(pool: d.Pool, seed: int, steps: int = 250) -> list[bytes]:
+    """Digests of functions over wide levels, made by random operations: more than the first arrays hold."""
+    rng = random.Random(seed)
+    made, found = [0, 1], []
+    for _ in range(steps):
+        level = rng.randrange(len(pool.maxima))
+        low = rng.randint(0, pool.maxima[level])
+        node = pool.interval(level, ((low, rng.randint(low, pool.maxima[level])),))
+        for _ in range(3):
+            node = pool.apply(rng.choice([d.AND, d.OR, d.LESS, d.XOR]), node, rng.choice(made[-10:]))
+        made.append(node)
+        found.append(pool.digest(node))
+    masks = [pool.relabel(n, [rng.choice((1, 2, 4, 8)) if t == 1 else 1 for t in range(32)]) for n in made[-40:]]
+    folded = pool.fold(d.OVERRIDE, masks)
+    found += [pool.digest(folded), pool.digest(pool.where(folded, lambda t: t == 4))]
+    found += [pool.digest(pool.quantify(n, {1, 5}, d.OR)) for n in made[-20:]]
+    mapping: dict[int, d.LevelMap] = {0: d.Const(2), 5: d.Choice(((3, 2**60),)), 1: d.Parity((3,), 1)}
+    found += [pool.digest(pool.substitute(n, mapping, d.OR)) for n in made[-20:]]
+    assert pool.terminals(folded) == {c for n in pool.reachable(folded) for c in pool.children[n] if c < 32}
+    assert len(pool.level) > 1024
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_engines_give_equal_digests(seed: int) -> None:
+    wide = (3, 1, 4, 1, 2, 2**64 - 1, 255)
+    first = drawn(new_pool("plain", wide), seed)
+    for choice in ENGINES[1:]:
+        pool = new_pool(choice, wide)
+        assert drawn(pool, seed) == first
+        pool.check_invariants()
+
+
+@pytest.mark.parametrize("choice", ENGINES[1:])
+def test_operations_without_end_find_a_place_in_the_kernel(choice: str) -> None:
+    pool = new_pool(choice)
+    node = pool.interval(0, ((1, 2),), inside=3, outside=1)
+    for k in range(600):
+        table = [(t * 7 + k // 31) % 32 if t == 3 else k % 31 for t in range(32)]
+        result = pool.relabel(node, table)
+        assert (pool.value(result, (1, 0, 0, 0, 0)), pool.value(result, (0, 0, 0, 0, 0))) == (table[3], table[1])
+
+
+@pytest.mark.parametrize("choice", ENGINES)
+def test_foreign_data_is_refused(choice: str) -> None:
     with pytest.raises(ValueError, match="not the nodes"):
-        d.Pool(MAXIMA).load(32, [(9, (1,), (0,))])
+        new_pool(choice).load(32, [(9, (1,), (0,))])

@@ -1,0 +1,1 @@
+"""Other classifiers on the same rows and the same records, each behind `Peer`."""
