@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -196,7 +197,7 @@ def test_what_context_decides_does_not_get_into_the_text() -> None:
         for half in (LOW, HIGH)
     )
     text = f"{HEAD}{body}COMMIT\n"
-    context = {
+    context: dict[str, Any] = {
         "ipsets": "create bl hash:ip family inet\nadd bl 10.9.0.3\n",
         "addresses": {"eth0": ["10.8.0.1/24"]},
     }
