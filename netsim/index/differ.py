@@ -28,7 +28,7 @@ from types import MappingProxyType
 
 import attrs
 
-from netsim.index.boxes import Box, box_of, chain_boxes, positions
+from netsim.index.boxes import Box, Boxes, box_of, chain_boxes, positions
 from netsim.index.compile import Compiler, numbered, pure_texts
 from netsim.index.flow import Decision, Journey, Piece, Watch
 from netsim.index.function import call_order
@@ -37,6 +37,7 @@ from netsim.rules.journey import PORT_FIELDS, uses_tracking
 from netsim.rules.model import (
     ActionKind,
     Adjust,
+    Bits,
     Chain,
     Hook,
     In,
@@ -282,6 +283,24 @@ def _order(rules: RuleSet, hook: Point) -> list[str]:
     ]  # fmt: skip
 
 
+def _portless(chain: Chain) -> Boxes:
+    """The boxes of a chain's rules without their tests of ports, which a later fragment's payload may pass."""
+    found = _PORTLESS.get(id(chain))
+    if found is None or found[0] is not chain:
+        if len(_PORTLESS) >= _KEPT:
+            _PORTLESS.clear()
+        rest = [
+            [c for c in rule.conditions if not (isinstance(c, In | Bits) and c.field in PORT_FIELDS)]
+            for rule in chain.rules
+        ]
+        found = _PORTLESS[id(chain)] = chain, Boxes(box_of(c, certain=False) for c in rest)
+    return found[1]
+
+
+_PORTLESS: dict[int, tuple[Chain, Boxes]] = {}
+_KEPT = 1024
+
+
 def sliced(rules: RuleSet, reach: Reach, gone: Mapping[str, int] = MappingProxyType({})) -> RuleSet:
     """The rule set without the rules that match nothing of a reach; the same object if all may.
 
@@ -293,14 +312,16 @@ def sliced(rules: RuleSet, reach: Reach, gone: Mapping[str, int] = MappingProxyT
     near: dict[str, int] = {}
     tracking: tuple[str, int] | None = None
     tracked = False
+    payload = rules.backend == "nft" and not any(chain_boxes(c).tracking for c in rules.chains.values())
     for chain in rules.chains.values():
         found = chain_boxes(chain)
         there = ((1 << len(chain.rules)) - 1) & ~gone.get(chain.name, 0)
         kept = there
         if reach.boxes:
-            kept &= ~found.known
+            boxes = _portless(chain) if payload else found
+            kept &= ~boxes.known
             for box in reach.boxes:
-                kept |= found.overlapping(box) & there
+                kept |= boxes.overlapping(box) & there
         if found.tracking & kept:
             tracked = True
         elif found.tracking & there:

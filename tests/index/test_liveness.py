@@ -102,8 +102,9 @@ def test_a_union_of_earlier_rules_covers() -> None:
 
 
 def test_a_later_fragment_may_pass_a_test_of_ports_on_nft() -> None:
-    line = "-A FORWARD -p icmp -m icmp --icmp-type 1 -f -j ACCEPT"
-    for backend, dead in (("nft", 0), ("legacy", 1)):
+    icmp = "-A FORWARD -p icmp -m icmp --icmp-type 1 -f -j ACCEPT"
+    syn = "-A FORWARD -i eth0 ! -p tcp -m tcp --syn -j ACCEPT"
+    for line, backend, dead in ((icmp, "nft", 0), (icmp, "legacy", 1), (syn, "nft", 0)):
         rules = netsim.parse(f"*filter\n{line}\nCOMMIT\n", family=Family.IPV4, backend=backend)
         assert len(Liveness(rules.index).dead) == dead
 
