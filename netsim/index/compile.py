@@ -15,7 +15,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from netsim.rules.journey import HAS_ENTRY, PORT_FIELDS, uses_tracking
+from netsim.rules.journey import HAS_ENTRY, PAYLOAD_PROTOCOLS, PORT_FIELDS, uses_tracking
 from netsim.rules.model import (
     Adjust,
     AnyOf,
@@ -44,7 +44,6 @@ from netsim.space.fields import (
     ABSENT,
     ADDRESS_FIELDS,
     FIELDS,
-    PORT_PROTOCOLS,
     VARIABLES,
     CtStatus,
     Range,
@@ -161,7 +160,7 @@ class Compiler:
     @cached_property
     def _payload_ports(self) -> int:
         later = bits_node(FIELDS["fragment"], 1, 1)
-        ported = field_node(FIELDS["protocol"], merge_ranges([(p, p) for p in (1, 58, *PORT_PROTOCOLS)]))
+        ported = field_node(FIELDS["protocol"], merge_ranges([(p, p) for p in PAYLOAD_PROTOCOLS]))
         return POOL.apply(AND, later, ported)
 
     def rule_bounds(self, rule: Rule) -> Bounds:

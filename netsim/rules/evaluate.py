@@ -23,6 +23,7 @@ from netsim.rules.effects import Values, changed
 from netsim.rules.journey import (
     HAS_ENTRY,
     NO_ADDRESSES,
+    PAYLOAD_PROTOCOLS,
     PORT_FIELDS,
     Addresses,
     Stage,
@@ -314,7 +315,7 @@ class Walk:
             if self._tracks:
                 reason = Reason(None, "fragments are reassembled before any chain sees them")
                 return Ruling(ANY_OUTCOME, None, (), values, (reason,), hook)
-            if self.rules.backend == "nft":
+            if self.rules.backend == "nft" and values["protocol"] in (None, *PAYLOAD_PROTOCOLS):
                 # Linux 6.18 reads payload bytes as ports in a later fragment: open, not absent.
                 values.update(dict.fromkeys(PORT_FIELDS))
         if hook is Point.OUTPUT:

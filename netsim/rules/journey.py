@@ -31,7 +31,7 @@ from netsim.rules.model import (
     Unmodelled,
     flat,
 )
-from netsim.space.fields import Family, Range, State
+from netsim.space.fields import PORT_PROTOCOLS, Family, Range, State
 
 
 class Turn(Enum):
@@ -111,6 +111,8 @@ def is_filter(chain: Chain, hook: Point) -> bool:
 
 TRACKED_FIELDS = frozenset({"state", "direction", "ctmark", "ct_status"})
 PORT_FIELDS = frozenset({"sport", "dport", "tcp_flags", "icmp_type", "icmp_code"})
+PAYLOAD_PROTOCOLS = frozenset({1, 58, *PORT_PROTOCOLS})
+"""The protocols whose later fragments the nft back end may take for a packet with ports, a type or flags."""
 HAS_ENTRY = frozenset({State.NEW, State.ESTABLISHED, State.RELATED})
 """The states of packets that have a connection tracking entry."""
 

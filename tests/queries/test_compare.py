@@ -370,3 +370,12 @@ def test_ends_of_one_side_are_noted() -> None:
     assert "service extra is only in the second: not compared" in found.notes
     back = netsim.compare(Network.build(**two), Network.build(**one))
     assert "service extra is only in the first: not compared" in back.notes
+
+
+def test_one_packet_and_the_sets_agree_about_payload_read_as_ports() -> None:
+    """A later fragment of a protocol without ports passes no test of ports, also where the protocol is negated."""
+    found = rules("-A FORWARD ! -p tcp -m tcp --tcp-flags SYN,ACK NONE -j ACCEPT", backend="nft")
+    for protocol, verdict in ((5, "drop"), (17, "unknown"), (1, "unknown"), (6, "drop")):
+        packet = netsim.Packet(src="10.0.0.1", dst="10.0.0.2", protocol=protocol, fragment=True, ttl=9)
+        assert found.decide(packet).verdict.value == verdict
+        assert (packet in found.permitted_at(possibly=True)) == (verdict == "unknown")
