@@ -748,28 +748,38 @@ def _axis(columns: tuple[str, ...], ranges: tuple[U64, U64]) -> _Axis:
 def _nested(starts: U64) -> tuple[NDArray[np.uint32], NDArray[np.uint32], I32] | None:
     """Tables for 16, 8 and 8 bits that lead a value to its segment; None where they would be large."""
     count = len(starts)
-    firsts = np.arange(1 << 16, dtype=np.uint64) << np.uint64(16)
-    begin = np.searchsorted(starts, firsts, side="right") - 1
-    end = np.searchsorted(starts, firsts + np.uint64(0xFFFF), side="right") - 1
-    split = np.flatnonzero(begin != end)
-    if len(split) > NESTED:
+    # A block for each 16 bits, and for each 24, in which a segment begins behind the first value.
+    split = np.unique(starts[(starts & np.uint64(0xFFFF)) != 0] >> np.uint64(16))
+    deep = np.unique(starts[(starts & np.uint64(0xFF)) != 0] >> np.uint64(8))
+    if len(split) + len(deep) > NESTED:
         return None
-    # A block for each 16 bits that are cut, behind one cell for each segment.
-    below = (firsts[split][:, None] + (np.arange(256, dtype=np.uint64) << np.uint64(8))[None, :]).ravel()
-    begin2 = np.searchsorted(starts, below, side="right") - 1
-    end2 = np.searchsorted(starts, below + np.uint64(0xFF), side="right") - 1
-    split2 = np.flatnonzero(begin2 != end2)
-    if len(split) + len(split2) > NESTED:
-        return None
-    last = (below[split2][:, None] + np.arange(256, dtype=np.uint64)[None, :]).ravel()
-    bottom = np.concatenate([np.arange(count), np.searchsorted(starts, last, side="right") - 1]).astype(
-        np.int32
-    )
+    begin = np.searchsorted(starts, np.arange(1 << 16, dtype=np.uint64) << np.uint64(16), side="right") - 1
+    begin2 = _cells(starts, split, 8)
+    cut = np.searchsorted(split, deep >> np.uint64(8)) * 256 + (deep & np.uint64(255)).astype(np.int64)
+    bottom = np.concatenate([np.arange(count), _cells(starts, deep, 0)]).astype(np.int32)
     middle = np.concatenate([np.arange(count), begin2]).astype(np.uint32) << np.uint32(8)
-    middle[count + split2] = ((count + np.arange(len(split2)) * 256) << 8 | 255).astype(np.uint32)
+    middle[count + cut] = ((count + np.arange(len(cut)) * 256) << 8 | 255).astype(np.uint32)
     top = begin.astype(np.uint32) << np.uint32(8)
-    top[split] = ((count + np.arange(len(split)) * 256) << 8 | 255).astype(np.uint32)
+    top[split.astype(np.int64)] = ((count + np.arange(len(split)) * 256) << 8 | 255).astype(np.uint32)
     return top, middle, bottom
+
+
+def _cells(starts: U64, blocks: U64, shift: int) -> I64:
+    """The segment at the beginning of each of the 256 cells of some blocks; a cell is 2^shift values."""
+    whole = np.uint64(shift + 8)
+    inside = np.searchsorted(blocks, starts >> whole)
+    inside = np.minimum(inside, max(0, len(blocks) - 1))
+    cell = (starts >> np.uint64(shift)) & np.uint64(255)
+    late = (starts & np.uint64((1 << shift) - 1)) != 0  # begins behind the cell's first value
+    place = inside * 256 + cell.astype(np.int64) + late
+    mine = (
+        starts & np.uint64((1 << (shift + 8)) - 1)
+    ) != 0  # not at a block's beginning, which `first` counts
+    mine &= (blocks[inside] == starts >> whole) if len(blocks) else False
+    mine &= place < (inside + 1) * 256
+    first = np.searchsorted(starts, blocks << whole, side="right") - 1
+    counted = np.bincount(place[mine], minlength=len(blocks) * 256).reshape(-1, 256)
+    return np.asarray((counted.cumsum(axis=1) + first[:, None]).ravel(), np.int64)
 
 
 def _bucketed(axis: _Axis) -> None:
