@@ -66,7 +66,7 @@ real-data: .venv/.test
 
 # BENCH chooses files or tests, NETSIM_BENCH_SIZES the ClassBench lists (100 1k 10k 100k).
 bench: .venv/.test
-	@mkdir -p build
+	@mkdir -p build && rm -f build/bench.json
 	$(PYTEST) $(or $(BENCH),benchmarks) --benchmark-only --benchmark-json=build/bench.json > build/bench.log; \
 	  status=$$?; $(BIN)/python -m benchmarks.table build/bench.json; tail -5 build/bench.log; exit $$status
 

@@ -9,7 +9,12 @@ from typing import Any
 
 
 def against(
-    benchmark: Any, ours: Callable[[], Any], peers: Mapping[str, Callable[[], Any]], *, rounds: int = 9, **more: Any
+    benchmark: Any,
+    ours: Callable[[], Any],
+    peers: Mapping[str, Callable[[], Any]],
+    *,
+    rounds: int = 9,
+    **more: Any,
 ) -> dict[str, float]:
     """Times `ours`, and before each round every peer once. Returns and stores how many times as long a peer takes.
 
@@ -29,6 +34,7 @@ def against(
     ratios = {name: statistics.median(s) / mine for name, s in seconds.items()}
     benchmark.extra_info.update(more)
     benchmark.extra_info["peers"] = {
-        name: {"median": statistics.median(s), "best": min(s), "ratio": ratios[name]} for name, s in seconds.items()
+        name: {"median": statistics.median(s), "best": min(s), "ratio": ratios[name]}
+        for name, s in seconds.items()
     }
     return ratios

@@ -32,10 +32,14 @@ def classify(rows: list[dict[str, Any]]) -> list[str]:
             build += f" ({dpdk['build'] * 1e3:.0f})"
             memory += f" ({dpdk['memory'] / 1e6:.0f})"
             means[info["list"].split("_")[1], info["kind"]].append((rate, dpdk["ratio"]))
-        lines.append(f"| {info['list']} | {info['kind']} | {rate:.1f} ({best:.1f}) | {' | '.join(beside)} | {build} | {memory} |")
+        lines.append(
+            f"| {info['list']} | {info['kind']} | {rate:.1f} ({best:.1f}) | {' | '.join(beside)} | {build} | {memory} |"
+        )
     for (size, kind), found in means.items():
         rates, ratios = zip(*found, strict=True)
-        lines.append(f"| mean of {len(found)}, {size} | {kind} | {mean(list(rates)):.1f} | | {mean(list(ratios)):.2f} | | |")
+        lines.append(
+            f"| mean of {len(found)}, {size} | {kind} | {mean(list(rates)):.1f} | | {mean(list(ratios)):.2f} | | |"
+        )
     return lines
 
 
@@ -47,7 +51,9 @@ def others(rows: list[dict[str, Any]]) -> list[str]:
             for name, peer in row["extra_info"].get("peers", {}).items()
         )
         name = row["name"].removeprefix("test_").replace("_", " ")
-        lines.append(f"| {name} | {row['stats']['median'] * 1e3:.3g} | {row['stats']['min'] * 1e3:.3g} | {peers} |")
+        lines.append(
+            f"| {name} | {row['stats']['median'] * 1e3:.3g} | {row['stats']['min'] * 1e3:.3g} | {peers} |"
+        )
     return lines
 
 

@@ -37,7 +37,9 @@ def _distinct(columns: dict[str, NDArray[np.uint64]], count: int, rng: np.random
     return {c: np.ascontiguousarray(columns[c][kept].astype(TYPES[c])) for c in COLUMNS}
 
 
-def make(given: List, kind: str, count: int = 1_000_000, *, seed: int = 2026, miss: Any = None) -> dict[str, Any]:
+def make(
+    given: List, kind: str, count: int = 1_000_000, *, seed: int = 2026, miss: Any = None
+) -> dict[str, Any]:
     """A trace. `uniform`: a rule drawn uniformly, a point uniform in it, 10 % random headers. `zipf`: the same with
     the rules drawn by their rank in a random order. `miss`: random headers for which `miss(columns)` is true."""
     rng = np.random.default_rng((seed, KINDS.index(kind)))

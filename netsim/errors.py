@@ -121,7 +121,7 @@ class Limits:
     set_elements: int = 5_000_000
     diagnostics: int = 200
     nodes: int = 20_000_000
-    memory: int = 2 << 30
+    memory: int = 4 << 30
     states: int = 5_000
     paths: int = 10_000
 

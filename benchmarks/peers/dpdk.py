@@ -25,7 +25,10 @@ class Missing(Exception):
 @cache
 def library() -> Any:
     """The harness, compiled and initialised. Raises `Missing`."""
-    if not shutil.which("pkg-config") or subprocess.run(["pkg-config", "--exists", "libdpdk"], check=False).returncode:
+    if (
+        not shutil.which("pkg-config")
+        or subprocess.run(["pkg-config", "--exists", "libdpdk"], check=False).returncode
+    ):
         raise Missing("libdpdk is not installed (Debian: dpdk libdpdk-dev pkg-config)")
     if not shutil.which("cc"):
         raise Missing("no C compiler")
@@ -33,7 +36,10 @@ def library() -> Any:
     flags = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
     out = Path(tempfile.mkdtemp(prefix="netsim-dpdk-")) / "dpdk_acl.so"
     done = subprocess.run(
-        ["cc", "-O3", "-march=native", "-shared", "-fPIC", "-o", out, SOURCE, *flags], capture_output=True, text=True, check=False
+        ["cc", "-O3", "-march=native", "-shared", "-fPIC", "-o", out, SOURCE, *flags],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise Missing(f"dpdk_acl.c does not compile: {done.stderr[-300:]}")
@@ -96,7 +102,11 @@ class Dpdk:
     def classify(self, algorithm: str) -> Any:
         """The first row of each key, -1 for none; a view of the results."""
         code = self.library.dpdk_classify(
-            self.context, self.algorithms[algorithm], len(self.results), _pointer(self.pointers), _pointer(self.results)
+            self.context,
+            self.algorithms[algorithm],
+            len(self.results),
+            _pointer(self.pointers),
+            _pointer(self.results),
         )
         if code:
             raise RuntimeError(f"rte_acl_classify: {code}")

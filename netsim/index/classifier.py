@@ -14,13 +14,14 @@ all other columns is its *spec*.
 4. The first row of an entry whose spec allows the class wins, unless another group has an earlier one. Long
    lists are worked out for every class beforehand.
 
-The threshold between narrow and wide is the one that makes the fewest entries. Nothing is remembered from batch
+Where step 1 would need a large table, bit vectors of rows answer instead: one for each class of each column,
+ANDed word by word. The threshold between narrow and wide is the one that makes the fewest entries. Nothing is remembered from batch
 to batch. The compiled steps are `kernels.classify`; without them the same tables are asked with numpy. The
 specification is `Rows.scan`.
 
 Costs. Building is linear in rows and entries but for sorting; entries are bounded by `Limits.memory`, past which
 the error is `BudgetExceeded`. A record costs a search on each axis, a table a column and four probes.
-Where it is weak: rows with many different specs over wide columns (step 1), and many rows that are neither narrow nor
+Where it is weak: rows with many different specs over many columns (bit vectors are slower), and many rows that are neither narrow nor
 few on both axes (step 3).
 """
 
@@ -51,7 +52,9 @@ NESTED = 4096
 """The most blocks of 256 cells of an axis' direct tables; with more it is searched."""
 ALONE = 1 << 18
 """The most pairs of classes for all rows to be one group."""
-SOLVED = 2 << 20
+GRID = 1 << 19
+"""Cells of a table over pairs that are always granted."""
+SOLVED = 6 << 20
 """The most bytes of patterns for every list of a group to have one."""
 TABLE = 16
 """Columns of so many bits are looked up by value."""
@@ -117,7 +120,9 @@ class _Step:
                 np.searchsorted(self.starts, values.astype(np.uint64), side="right") - 1
             ]
             return found
-        test: I32 = ((values.astype(np.uint64) & np.uint64(self.care)) == np.uint64(self.value)).astype(np.int32)
+        test: I32 = ((values.astype(np.uint64) & np.uint64(self.care)) == np.uint64(self.value)).astype(
+            np.int32
+        )
         return test
 
 
@@ -134,6 +139,12 @@ class _Axis:
 
     def of(self, columns: Mapping[str, NDArray[Any]], start: int, stop: int) -> I32:
         """The segment of each record."""
+        if self.nested is not None:
+            top, middle, bottom = self.nested
+            v = columns[self.columns[0]][start:stop].astype(np.uint32)
+            cell = top[v >> np.uint32(16)]
+            cell = middle[(cell >> np.uint32(8)) + (v >> np.uint32(8) & cell & np.uint32(255))]
+            return np.asarray(bottom[(cell >> np.uint32(8)) + (v & cell & np.uint32(255))])
         values = [columns[c][start:stop].astype(np.uint64) for c in self.columns]
         if not values:
             return np.zeros(stop - start, np.int32)
@@ -164,11 +175,12 @@ class _Group:
     grid: I32 | None = None  # pair -> entry; where the group is solved, -> pattern
     slots: I64 | None = None  # or a hash table
     entries: I32 | None = None
+    values: I32 | None = None  # entry -> what the hash table leads to
     shift: int = 0
     solved: bool = False
     heads: I32 = attrs.field(factory=lambda: np.zeros((1, 4), np.int32))
     rest: I32 = attrs.field(factory=lambda: np.zeros((1, 2), np.int32))
-    patterns: I32 = attrs.field(factory=lambda: np.zeros((1, 1), np.int32))
+    patterns: NDArray[Any] = attrs.field(factory=lambda: np.zeros((1, 1), np.int32))
 
     def tabled(self, height: int, values: NDArray[Any]) -> None:
         """Makes the grid: pair -> value of its entry."""
@@ -210,7 +222,10 @@ class Classifier:
         self._axes: list[_Axis] = []
         self._steps: list[_Step] = []
         self._groups: list[_Group] = []
+        self._maps: list[I32] = []
         self._classes = 1
+        self._allows = np.zeros((1, 1), np.uint64)
+        self._bits: U64 | None = None
         self._build()
         self.build_seconds = time.perf_counter() - began
 
@@ -220,8 +235,11 @@ class Classifier:
         rows = self.rows
         axes = _axes_of(rows)
         others = [c for c in rows.columns if not any(c in axis for axis in axes)]
-        spec, allows = self._specs(others)
-        self._allows = allows
+        try:
+            spec, self._allows = self._specs(others)
+        except _TooMany:
+            self._vectors()
+            return
         ranges = [_ranges(rows, axis) for axis in axes]
         self._axes = [_axis(axis, r) for axis, r in zip(axes, ranges, strict=True)]
         everything = np.arange(len(rows))
@@ -242,6 +260,21 @@ class Classifier:
             np.ascontiguousarray(np.stack([g.maps[i] for g in self._groups], axis=1)).ravel()
             for i in range(2 if self._groups else 0)
         ]
+
+    def _vectors(self) -> None:
+        """Bit vectors of rows for each class of each column (Lakshman and Stiliadis, SIGCOMM 1998)."""
+        n = len(self.rows)
+        every = np.arange(n)
+        self._steps = [step for c in self.rows.columns for step in _steps(self.rows, c, every, n)]
+        total = sum(step.holds.nbytes for step in self._steps)
+        if total > self.limits.memory:
+            raise BudgetExceeded(
+                f"a classifier of these {n} rows takes {total >> 20} MiB of bit vectors, "
+                f"more than {self.limits.memory >> 20} (Limits.memory)"
+            )
+        sizes = [len(step.holds) for step in self._steps]
+        self._offsets = np.cumsum([0, *sizes[:-1]])
+        self._bits = np.concatenate([step.holds for step in self._steps])
 
     def _alone(self, ranges: list[tuple[U64, U64]]) -> bool:
         """Whether all rows may be one group: few enough pairs, each with a list."""
@@ -296,10 +329,7 @@ class Classifier:
         for step in steps[1:]:
             cells = len(acc) * len(step.holds)
             if cells > CELLS:
-                raise BudgetExceeded(
-                    f"a classifier of these {n} rows combines {len(acc)} and {len(step.holds)} classes, "
-                    f"more than {CELLS} pairs"
-                )
+                raise _TooMany
             both = (acc[:, None, :] & step.holds[None, :, :]).reshape(cells, -1)
             kept, inverse = _distinct([both[:, w] for w in range(both.shape[1])])
             step.pairs, step.width = inverse.astype(np.int32), len(step.holds)
@@ -337,15 +367,18 @@ class Classifier:
         )
         end = np.append(new[1:], total)
         keys = np.concatenate([[0], key[new]]).astype(np.int64)
-        table = sizes[0] * sizes[1] <= max(65536, 8 * len(new))
+        table = sizes[0] * sizes[1] <= max(GRID, 8 * len(new))
         group = _Group(name, len(member), keys, maps, sizes[1])
-        if table and total:
+        if total:
             kept, number = _lists(listed, new, end)
-            if (len(kept) + 1) * self._classes * 4 <= SOLVED:
+            width = 2 if len(self.rows) < 0xFFFF else 4
+            if (len(kept) + 1) * self._classes * width <= SOLVED:
                 group.patterns = np.full((len(kept) + 1, self._classes), NONE, np.int32)
                 self._resolved(new[kept], end[kept], listed, specs, group.patterns[1:])
+                if len(self.rows) < 0xFFFF:
+                    group.patterns = np.minimum(group.patterns, 0xFFFF).astype(np.uint16)
                 group.solved = True
-                group.tabled(sizes[0], number + 1)
+                self._entered(group, sizes[0], number + 1, table=table)
                 return group
         heads = np.zeros((len(new) + 1, 4), np.int32)
         heads[0] = (NONE, 0, 0, 0)
@@ -366,15 +399,21 @@ class Classifier:
         group.heads = heads
         if longer.any():
             group.rest = np.stack([listed, specs], axis=1)
-        if table:
-            group.tabled(sizes[0], np.arange(1, len(keys)))
-        else:
-            bits = max(4, int(len(keys) * 2 - 1).bit_length())
-            group.shift = 66 - bits  # of buckets, four slots each
-            group.slots, group.entries = np.zeros(1 << bits, np.int64), np.zeros(1 << bits, np.int32)
-            if self._kernel is not None:
-                self._kernel.hashed(*map(self._view, (keys, group.slots, group.entries)), group.shift)
+        self._entered(group, sizes[0], np.arange(1, len(keys)), table=table)
         return group
+
+    def _entered(self, group: _Group, height: int, values: NDArray[Any], *, table: bool) -> None:
+        """The table of a group, or its hash table: pair -> value of its entry."""
+        if table:
+            group.tabled(height, values)
+            return
+        bits = max(4, int(len(group.keys) * 2 - 1).bit_length())
+        group.shift = 66 - bits  # of buckets, four slots each
+        group.slots, group.entries = np.zeros(1 << bits, np.int64), np.zeros(1 << bits, np.int32)
+        group.values = np.concatenate([[0], values]).astype(np.int32)
+        if self._kernel is not None:
+            arrays = (group.keys, group.values, group.slots, group.entries)
+            self._kernel.hashed(*map(self._view, arrays), group.shift)
 
     def _resolved(self, first: I64, last: I64, rows: I32, specs: I32, patterns: I32) -> None:
         if self._kernel is not None:
@@ -410,14 +449,16 @@ class Classifier:
                     list(pool.map(lambda k: self._part(columns, cuts[k], cuts[k + 1], best), range(threads)))
             else:
                 self._part(columns, 0, size, best)
-        best[best == NONE] = -1
+        best[best >= len(self.rows)] = -1
         return best
 
     def _part(self, columns: Mapping[str, NDArray[Any]], start: int, stop: int, best: I32) -> None:
         work = _Work() if self._kernel is not None else None
         for at in range(start, stop, BLOCK):
             end = min(at + BLOCK, stop)
-            if work is not None:
+            if self._bits is not None:
+                self._by_vectors(columns, at, end, best)
+            elif work is not None:
                 self._block(columns, at, end, best, work)
             else:
                 self._numpy(columns, at, end, best)
@@ -473,12 +514,33 @@ class Classifier:
                 lowest,
             )
             maps = (*segments, *map(view, self._maps), every, at_group, classes)
-            if g.solved:
-                k.solved(*maps, view(g.grid), view(g.patterns), lowest)
+            if g.solved and g.grid is None:
+                sparse = k.sparse_solved16 if g.patterns.dtype == np.uint16 else k.sparse_solved32
+                sparse(*maps, view(g.slots), view(g.entries), g.shift, view(g.patterns), lowest)
+            elif g.solved:
+                dense = k.solved16 if g.patterns.dtype == np.uint16 else k.solved32
+                dense(*maps, view(g.grid), view(g.patterns), lowest)
             elif g.grid is not None:
                 k.dense(*maps, view(g.grid), *tables)
             else:
                 k.sparse(*maps, view(g.slots), view(g.entries), g.shift, *tables)
+
+    def _by_vectors(self, columns: Mapping[str, NDArray[Any]], at: int, end: int, best: I32) -> None:
+        """One block by bit vectors."""
+        assert self._bits is not None
+        found = np.stack([step.of(columns[step.column][at:end]) for step in self._steps]).astype(np.int32)
+        if self._kernel is not None:
+            arrays = (found, self._offsets, self._bits, best[at:end])
+            self._kernel.vectors(*map(self._view, arrays))
+            return
+        for some in range(0, end - at, 512):  # 512 records' vectors at a time
+            part = found[:, some : some + 512]
+            left = self._bits[part[0] + self._offsets[0]]
+            for k in range(1, len(part)):
+                left &= self._bits[part[k] + self._offsets[k]]
+            bits = _unpacked(left, len(self.rows))
+            first = np.where(bits.any(axis=1), bits.argmax(axis=1), NONE)
+            best[at + some : at + some + len(first)] = first
 
     def _numpy(self, columns: Mapping[str, NDArray[Any]], at: int, end: int, best: I32) -> None:
         """One block with numpy alone, on the same tables."""
@@ -493,13 +555,14 @@ class Classifier:
             a, b = (m[segment].astype(np.int64) for m, segment in zip(g.maps, segments, strict=True))
             if g.grid is not None:
                 entry = g.grid[a + b]
-                if g.solved:
-                    best[at:end] = np.minimum(best[at:end], g.patterns[entry, classes])
-                    continue
             else:
                 key = (a << 32) | b
                 place = np.minimum(np.searchsorted(g.keys, key), len(g.keys) - 1)
-                entry = np.where((g.keys[place] == key) & (a > 0) & (b > 0), place, 0)
+                assert g.values is not None
+                entry = np.where((g.keys[place] == key) & (a > 0) & (b > 0), g.values[place], 0)
+            if g.solved:
+                best[at:end] = np.minimum(best[at:end], g.patterns[entry, classes])
+                continue
             left = np.flatnonzero(entry)
             self._lowered(g, entry[left], classes[left], at + left, best)
 
@@ -528,7 +591,7 @@ class Classifier:
 
     def memory(self) -> int:
         """The bytes of all tables."""
-        arrays: list[Any] = [self._allows, *self._maps]
+        arrays: list[Any] = [self._allows, self._bits, *self._maps]
         for step in self._steps:
             arrays += [step.table, step.starts, step.classes, step.pairs]
         for axis in self._axes:
@@ -541,6 +604,7 @@ class Classifier:
         """Sizes, seconds and bytes: what the classifier is made of."""
         return {
             "rows": len(self.rows),
+            "method": "bit vectors" if self._bits is not None else "pairs",
             "engine": "numpy" if self._kernel is None else "kernels",
             "build_seconds": round(self.build_seconds, 6),
             "memory_bytes": self.memory(),
@@ -552,11 +616,15 @@ class Classifier:
                     "rows": g.rows,
                     "entries": len(g.keys) - 1,
                     "patterns": len(g.patterns) if g.solved else int((g.heads[:, 3] < 0).sum()),
-                    "table": "solved" if g.solved else "pairs" if g.grid is not None else "hash",
+                    "table": ("pairs" if g.grid is not None else "hash") + (", solved" if g.solved else ""),
                 }
                 for g in self._groups
             },
         }
+
+
+class _TooMany(Exception):
+    """Two columns have too many classes to be combined."""
 
 
 class _Work:
@@ -680,28 +748,38 @@ def _axis(columns: tuple[str, ...], ranges: tuple[U64, U64]) -> _Axis:
 def _nested(starts: U64) -> tuple[NDArray[np.uint32], NDArray[np.uint32], I32] | None:
     """Tables for 16, 8 and 8 bits that lead a value to its segment; None where they would be large."""
     count = len(starts)
-    firsts = np.arange(1 << 16, dtype=np.uint64) << np.uint64(16)
-    begin = np.searchsorted(starts, firsts, side="right") - 1
-    end = np.searchsorted(starts, firsts + np.uint64(0xFFFF), side="right") - 1
-    split = np.flatnonzero(begin != end)
-    if len(split) > NESTED:
+    # A block for each 16 bits, and for each 24, in which a segment begins behind the first value.
+    split = np.unique(starts[(starts & np.uint64(0xFFFF)) != 0] >> np.uint64(16))
+    deep = np.unique(starts[(starts & np.uint64(0xFF)) != 0] >> np.uint64(8))
+    if len(split) + len(deep) > NESTED:
         return None
-    # A block for each 16 bits that are cut, behind one cell for each segment.
-    below = (firsts[split][:, None] + (np.arange(256, dtype=np.uint64) << np.uint64(8))[None, :]).ravel()
-    begin2 = np.searchsorted(starts, below, side="right") - 1
-    end2 = np.searchsorted(starts, below + np.uint64(0xFF), side="right") - 1
-    split2 = np.flatnonzero(begin2 != end2)
-    if len(split) + len(split2) > NESTED:
-        return None
-    last = (below[split2][:, None] + np.arange(256, dtype=np.uint64)[None, :]).ravel()
-    bottom = np.concatenate([np.arange(count), np.searchsorted(starts, last, side="right") - 1]).astype(
-        np.int32
-    )
+    begin = np.searchsorted(starts, np.arange(1 << 16, dtype=np.uint64) << np.uint64(16), side="right") - 1
+    begin2 = _cells(starts, split, 8)
+    cut = np.searchsorted(split, deep >> np.uint64(8)) * 256 + (deep & np.uint64(255)).astype(np.int64)
+    bottom = np.concatenate([np.arange(count), _cells(starts, deep, 0)]).astype(np.int32)
     middle = np.concatenate([np.arange(count), begin2]).astype(np.uint32) << np.uint32(8)
-    middle[count + split2] = ((count + np.arange(len(split2)) * 256) << 8 | 255).astype(np.uint32)
+    middle[count + cut] = ((count + np.arange(len(cut)) * 256) << 8 | 255).astype(np.uint32)
     top = begin.astype(np.uint32) << np.uint32(8)
-    top[split] = ((count + np.arange(len(split)) * 256) << 8 | 255).astype(np.uint32)
+    top[split.astype(np.int64)] = ((count + np.arange(len(split)) * 256) << 8 | 255).astype(np.uint32)
     return top, middle, bottom
+
+
+def _cells(starts: U64, blocks: U64, shift: int) -> I64:
+    """The segment at the beginning of each of the 256 cells of some blocks; a cell is 2^shift values."""
+    whole = np.uint64(shift + 8)
+    inside = np.searchsorted(blocks, starts >> whole)
+    inside = np.minimum(inside, max(0, len(blocks) - 1))
+    cell = (starts >> np.uint64(shift)) & np.uint64(255)
+    late = (starts & np.uint64((1 << shift) - 1)) != 0  # begins behind the cell's first value
+    place = inside * 256 + cell.astype(np.int64) + late
+    mine = (
+        starts & np.uint64((1 << (shift + 8)) - 1)
+    ) != 0  # not at a block's beginning, which `first` counts
+    mine &= (blocks[inside] == starts >> whole) if len(blocks) else False
+    mine &= place < (inside + 1) * 256
+    first = np.searchsorted(starts, blocks << whole, side="right") - 1
+    counted = np.bincount(place[mine], minlength=len(blocks) * 256).reshape(-1, 256)
+    return np.asarray((counted.cumsum(axis=1) + first[:, None]).ravel(), np.int64)
 
 
 def _bucketed(axis: _Axis) -> None:

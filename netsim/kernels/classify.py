@@ -5,7 +5,7 @@ path is the slow twin of every function here. A *spec* is what a row says of all
 `allows` holds one bit for each spec and each class of those columns. An *entry* is the list of rows of one
 pair of axis classes: `heads[entry]` is (its first row, that row's spec, where the others begin, where they end).
 Where the end is -1, the second last is the number of a pattern: the row for each class, worked out beforehand.
-Entry 0 is the empty list. `NONE`, larger than every row, is no row.
+Entry 0 is the empty list. `NONE`, larger than every row, is no row; in patterns of 16 bits it is 65535.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import cython
 
 NONE = 0x7FFF_FFFF
+Pattern = cython.fused_type(cython.ushort, cython.int)
 
 
 def direct(values: cython.ushort[::1], table: cython.ushort[::1], out: cython.int[::1]) -> None:
@@ -57,7 +58,7 @@ def search32(
 ) -> None:
     """The segment of each value: the last whose start is not larger; `bucket` bounds the search by the upper bits.
 
-    `starts` ends with three values that are larger than every other; no value reaches them but the largest.
+    `starts` ends with three more values, which are looked at and not used.
     """
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t = values.shape[0]
@@ -72,7 +73,6 @@ def search32(
             b = v >> shift
             low = bucket[b]
             size = bucket[b + 1] - low + 1
-            # The start of the next bucket is larger than v, so that looking at up to four never finds one too many.
             if size > 4:
                 while size > 1:
                     half = size >> 1
@@ -80,7 +80,12 @@ def search32(
                     size -= half
                 out[i] = low
             else:
-                out[i] = low + (starts[low + 1] <= v) + (starts[low + 2] <= v) + (starts[low + 3] <= v)
+                out[i] = (
+                    low
+                    + ((size > 1) & (starts[low + 1] <= v))
+                    + ((size > 2) & (starts[low + 2] <= v))
+                    + ((size > 3) & (starts[low + 3] <= v))
+                )
 
 
 def search64(values: cython.ulonglong[::1], starts: cython.ulonglong[::1], out: cython.int[::1]) -> None:
@@ -229,7 +234,50 @@ def dense(
                 best[i] = _later(entry, c, bound, heads, rest, patterns, allows)
 
 
-def solved(
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _solved(
+    a: cython.int[::1],
+    b: cython.int[::1],
+    maps_a: cython.int[::1],
+    maps_b: cython.int[::1],
+    groups: cython.Py_ssize_t,
+    group: cython.Py_ssize_t,
+    classes: cython.int[::1],
+    grid: cython.int[::1],
+    patterns: Pattern[:, ::1],
+    best: cython.int[::1],
+) -> cython.void:
+    """The same where every entry is a pattern: `grid` holds them."""
+    i: cython.Py_ssize_t
+    n: cython.Py_ssize_t = a.shape[0]
+    row: cython.int
+    bound: cython.int
+    for i in range(n):
+        row = patterns[grid[maps_a[a[i] * groups + group] + maps_b[b[i] * groups + group]], classes[i]]
+        bound = best[i]
+        best[i] = bound ^ ((bound ^ row) & -(row < bound))
+
+
+def solved16(
+    a: cython.int[::1],
+    b: cython.int[::1],
+    maps_a: cython.int[::1],
+    maps_b: cython.int[::1],
+    groups: cython.Py_ssize_t,
+    group: cython.Py_ssize_t,
+    classes: cython.int[::1],
+    grid: cython.int[::1],
+    patterns: cython.ushort[:, ::1],
+    best: cython.int[::1],
+) -> None:
+    """The same where every entry is a pattern: `grid` holds them."""
+    with cython.nogil:
+        _solved(a, b, maps_a, maps_b, groups, group, classes, grid, patterns, best)
+
+
+def solved32(
     a: cython.int[::1],
     b: cython.int[::1],
     maps_a: cython.int[::1],
@@ -241,16 +289,9 @@ def solved(
     patterns: cython.int[:, ::1],
     best: cython.int[::1],
 ) -> None:
-    """The same where every entry is a pattern: `grid` holds patterns."""
-    i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = a.shape[0]
-    row: cython.int
-    bound: cython.int
+    """The same where every entry is a pattern: `grid` holds them."""
     with cython.nogil:
-        for i in range(n):
-            row = patterns[grid[maps_a[a[i] * groups + group] + maps_b[b[i] * groups + group]], classes[i]]
-            bound = best[i]
-            best[i] = bound ^ ((bound ^ row) & -(row < bound))
+        _solved(a, b, maps_a, maps_b, groups, group, classes, grid, patterns, best)
 
 
 def sparse(
@@ -318,10 +359,109 @@ def sparse(
                     best[i] = _later(entry, c, bound, heads, rest, patterns, allows)
 
 
-def hashed(
-    keys: cython.longlong[::1], slots: cython.longlong[::1], entries: cython.int[::1], shift: cython.int
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _sparse_solved(
+    a: cython.int[::1],
+    b: cython.int[::1],
+    maps_a: cython.int[::1],
+    maps_b: cython.int[::1],
+    groups: cython.Py_ssize_t,
+    group: cython.Py_ssize_t,
+    classes: cython.int[::1],
+    slots: cython.longlong[::1],
+    entries: cython.int[::1],
+    shift: cython.int,
+    patterns: Pattern[:, ::1],
+    best: cython.int[::1],
+) -> cython.void:
+    """The same where every entry is a pattern."""
+    i: cython.Py_ssize_t
+    n: cython.Py_ssize_t = a.shape[0]
+    mask: cython.ulonglong = slots.shape[0] - 1
+    x: cython.ulonglong
+    y: cython.ulonglong
+    key: cython.longlong
+    h: cython.ulonglong
+    entry: cython.int
+    row: cython.int
+    bound: cython.int
+    factor: cython.ulonglong = 0x9E37_79B9_7F4A_7C15
+    second: cython.ulonglong = 0xC2B2_AE3D_27D4_EB4F
+    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
+    for i in range(n):
+        x = maps_a[a[i] * groups + group]
+        y = maps_b[b[i] * groups + group]
+        if x != 0 and y != 0:
+            key = (x << 32) | y
+            h = (((y ^ ((x * second) & whole)) * factor) & whole) >> shift
+            h = (h << 2) & mask
+            entry = (
+                (entries[h] & -(slots[h] == key))
+                | (entries[h + 1] & -(slots[h + 1] == key))
+                | (entries[h + 2] & -(slots[h + 2] == key))
+                | (entries[h + 3] & -(slots[h + 3] == key))
+            )
+            while slots[h + 3] != 0 and entry == 0:  # a full bucket goes on in the next one
+                h = (h + 4) & mask
+                entry = (
+                    (entries[h] & -(slots[h] == key))
+                    | (entries[h + 1] & -(slots[h + 1] == key))
+                    | (entries[h + 2] & -(slots[h + 2] == key))
+                    | (entries[h + 3] & -(slots[h + 3] == key))
+                )
+            row = patterns[entry, classes[i]]
+            bound = best[i]
+            best[i] = bound ^ ((bound ^ row) & -(row < bound))
+
+
+def sparse_solved16(
+    a: cython.int[::1],
+    b: cython.int[::1],
+    maps_a: cython.int[::1],
+    maps_b: cython.int[::1],
+    groups: cython.Py_ssize_t,
+    group: cython.Py_ssize_t,
+    classes: cython.int[::1],
+    slots: cython.longlong[::1],
+    entries: cython.int[::1],
+    shift: cython.int,
+    patterns: cython.ushort[:, ::1],
+    best: cython.int[::1],
 ) -> None:
-    """Enters the keys from 1 on into a hash table of buckets of four slots, filled in order and spilling over."""
+    """The same where every entry is a pattern."""
+    with cython.nogil:
+        _sparse_solved(a, b, maps_a, maps_b, groups, group, classes, slots, entries, shift, patterns, best)
+
+
+def sparse_solved32(
+    a: cython.int[::1],
+    b: cython.int[::1],
+    maps_a: cython.int[::1],
+    maps_b: cython.int[::1],
+    groups: cython.Py_ssize_t,
+    group: cython.Py_ssize_t,
+    classes: cython.int[::1],
+    slots: cython.longlong[::1],
+    entries: cython.int[::1],
+    shift: cython.int,
+    patterns: cython.int[:, ::1],
+    best: cython.int[::1],
+) -> None:
+    """The same where every entry is a pattern."""
+    with cython.nogil:
+        _sparse_solved(a, b, maps_a, maps_b, groups, group, classes, slots, entries, shift, patterns, best)
+
+
+def hashed(
+    keys: cython.longlong[::1],
+    values: cython.int[::1],
+    slots: cython.longlong[::1],
+    entries: cython.int[::1],
+    shift: cython.int,
+) -> None:
+    """Enters the keys from 1 on, with their values, into a hash table of buckets of four slots, filled in order and spilling over."""
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t = keys.shape[0]
     mask: cython.ulonglong = slots.shape[0] - 1
@@ -340,7 +480,7 @@ def hashed(
             while slots[h] != 0:
                 h = (h + 1) & mask
             slots[h] = keys[i]
-            entries[h] = i
+            entries[h] = values[i]
 
 
 def resolve(
@@ -376,3 +516,36 @@ def resolve(
                                 patterns[k, c] = rows[i]
                             some = some >> one
                             c += 1
+
+
+def vectors(
+    classes: cython.int[:, ::1],
+    offsets: cython.longlong[::1],
+    bits: cython.ulonglong[:, ::1],
+    best: cython.int[::1],
+) -> None:
+    """The first row that every column admits: `bits[offsets[k] + class]` are the rows that column k admits."""
+    i: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    w: cython.Py_ssize_t
+    columns: cython.Py_ssize_t = classes.shape[0]
+    words: cython.Py_ssize_t = bits.shape[1]
+    v: cython.ulonglong
+    one: cython.ulonglong = 1
+    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
+    row: cython.int
+    with cython.nogil:
+        for i in range(classes.shape[1]):
+            for w in range(words):
+                v = whole
+                for k in range(columns):
+                    v = v & bits[offsets[k] + classes[k, i], w]
+                    if v == 0:
+                        break
+                if v != 0:
+                    row = w * 64
+                    while not (v & one):
+                        v = v >> one
+                        row += 1
+                    best[i] = row
+                    break

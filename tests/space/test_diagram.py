@@ -240,7 +240,9 @@ def drawn(pool: d.Pool, seed: int, steps: int = 250) -> list[bytes]:
             node = pool.apply(rng.choice([d.AND, d.OR, d.LESS, d.XOR]), node, rng.choice(made[-10:]))
         made.append(node)
         found.append(pool.digest(node))
-    masks = [pool.relabel(n, [rng.choice((1, 2, 4, 8)) if t == 1 else 1 for t in range(32)]) for n in made[-40:]]
+    masks = [
+        pool.relabel(n, [rng.choice((1, 2, 4, 8)) if t == 1 else 1 for t in range(32)]) for n in made[-40:]
+    ]
     folded = pool.fold(d.OVERRIDE, masks)
     found += [pool.digest(folded), pool.digest(pool.where(folded, lambda t: t == 4))]
     found += [pool.digest(pool.quantify(n, {1, 5}, d.OR)) for n in made[-20:]]
@@ -268,7 +270,10 @@ def test_operations_without_end_find_a_place_in_the_kernel(choice: str) -> None:
     for k in range(600):
         table = [(t * 7 + k // 31) % 32 if t == 3 else k % 31 for t in range(32)]
         result = pool.relabel(node, table)
-        assert (pool.value(result, (1, 0, 0, 0, 0)), pool.value(result, (0, 0, 0, 0, 0))) == (table[3], table[1])
+        assert (pool.value(result, (1, 0, 0, 0, 0)), pool.value(result, (0, 0, 0, 0, 0))) == (
+            table[3],
+            table[1],
+        )
 
 
 @pytest.mark.parametrize("choice", ENGINES)

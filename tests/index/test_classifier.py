@@ -1,0 +1,227 @@
+"""The batch classifier against a scan of the rows, on every engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from netsim import kernels
+from netsim.errors import BudgetExceeded, Limits, QuestionError
+from netsim.index import classifier as c
+from netsim.index.classifier import Classifier
+from netsim.index.rows import INTERVALS, WORDS, Rows
+
+ENGINES = ("plain", "uncompiled", "compiled")
+FIVE = ("src4", "dst4", "sport", "dport", "protocol")
+SIX = ("src6.high", "src6.low", "dst6.high", "dst6.low", "dport", "protocol")
+
+
+def engines() -> list[str]:
+    return [e for e in ENGINES if e != "compiled" or kernels.engine() == "compiled"]
+
+
+def random_rows(
+    rng: np.random.Generator, n: int, columns: tuple[str, ...], words: tuple[str, ...] = ()
+) -> Rows:
+    """Rows that overlap: bounds come from few values, wide and narrow, prefixes and ranges, duplicates."""
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    for name in columns:
+        top = INTERVALS[name]
+        seeds = [int(rng.integers(0, top, dtype=np.uint64, endpoint=True)) for _ in range(6)]
+        lows, highs = [], []
+        for _ in range(n):
+            kind = rng.integers(0, 5)
+            base = seeds[rng.integers(0, 6)]
+            if kind == 0:
+                a, b = 0, top
+            elif kind == 1:
+                a = b = base
+            elif kind == 2:
+                bits = int(rng.integers(0, top.bit_length() + 1))
+                a = base >> bits << bits
+                b = min(top, a | (1 << bits) - 1)
+            elif kind == 3:
+                a, b = sorted((base, seeds[rng.integers(0, 6)]))
+            else:
+                a, b = max(0, base - int(rng.integers(0, 4))), min(top, base + int(rng.integers(0, 4)))
+            lows.append(a)
+            highs.append(b)
+        low[name], high[name] = np.array(lows, np.uint64), np.array(highs, np.uint64)
+    for upper, lower in (("src6.high", "src6.low"), ("dst6.high", "dst6.low")):
+        if upper in low:  # a range of 128 bits: the upper half is a point, or the lower one is whole
+            wide = low[upper] != high[upper]
+            low[lower] = np.where(wide, np.uint64(0), low[lower])
+            high[lower] = np.where(wide, np.uint64(2**64 - 1), high[lower])
+    care: dict[str, Any] = {}
+    value: dict[str, Any] = {}
+    for name in words:
+        masks = [0, *(int(rng.integers(0, WORDS[name], dtype=np.uint64, endpoint=True)) for _ in range(3))]
+        care[name] = np.array([masks[rng.integers(0, 4)] for _ in range(n)], np.uint64)
+        drawn = rng.integers(0, WORDS[name], n, dtype=np.uint64, endpoint=True)
+        value[name] = drawn & care[name]
+    rows = Rows(low, high, np.arange(n, dtype=np.int32), care, value)
+    rows.check_invariants()
+    return rows
+
+
+def records(rng: np.random.Generator, rows: Rows, n: int) -> dict[str, NDArray[np.uint64]]:
+    """Points in rows, at their ends and one beyond, and points anywhere."""
+    found: dict[str, Any] = {}
+    pick = rng.integers(0, max(1, len(rows)), n)
+    for name in rows.columns:
+        top = INTERVALS.get(name, WORDS.get(name, 0))
+        column = [int(v) for v in rng.integers(0, top, n, dtype=np.uint64, endpoint=True)]
+        for i in range(n):
+            if not len(rows) or rng.random() < 0.1:
+                continue
+            if name in rows.low:
+                a, b = int(rows.low[name][pick[i]]), int(rows.high[name][pick[i]])
+                column[i] = min(top, max(0, (a, b, a - 1, b + 1, (a + b) // 2, a)[rng.integers(0, 6)]))
+            else:
+                column[i] = column[i] & ~int(rows.care[name][pick[i]]) | int(rows.value[name][pick[i]])
+        found[name] = np.array(column, np.uint64)
+    return found
+
+
+def scanned(rows: Rows, columns: dict[str, Any], n: int) -> list[int]:
+    return [rows.scan({name: values[i] for name, values in columns.items()}) for i in range(n)]
+
+
+def check(rows: Rows, columns: dict[str, Any], n: int) -> None:
+    expected = scanned(rows, columns, n)
+    for engine in engines():
+        assert Classifier(rows, choice=engine).first(columns).tolist() == expected, engine  # type: ignore[arg-type]
+
+
+SHAPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "five": (FIVE, ()),
+    "ipv6": (SIX, ()),
+    "addresses": (("src4", "dst4"), ()),
+    "one address": (("dst4", "dport"), ()),
+    "no address": (("dport", "sport", "state"), ("tcp_flags",)),
+    "words": (FIVE[:2], ("tcp_flags", "mark", "ct_status", "fragment", "variables.low")),
+    "everything": (("iif.high", "iif.low", "oif.high", "oif.low", "state", "family", "protocol", "dst4", "src4", "dport", "icmp_type",
+                    "length", "ttl", "mac"), ("mark", "tcp_flags")),
+    "both families": (("src4", "dst4", "src6.high", "src6.low", "family"), ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(seed=st.integers(0, 2**32), n=st.integers(0, 24))
+def test_every_engine_gives_the_first_row(shape: str, seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = random_rows(rng, n, *SHAPES[shape])
+    check(rows, records(rng, rows, 30), 30)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("alone", "grid", "solved", "long", "nested"),
+                         [(0, 0, 0, 2, 0), (0, 1 << 19, 0, 1000, 4096), (0, 0, 1 << 30, 6, 4096), (1 << 30, 0, 0, 1, 0)])  # fmt: skip
+def test_each_form_of_the_tables(
+    monkeypatch: pytest.MonkeyPatch, engine: str, alone: int, grid: int, solved: int, long: int, nested: int
+) -> None:
+    if engine not in engines():
+        pytest.skip("nothing was compiled here")
+    for name, value in (
+        ("ALONE", alone),
+        ("GRID", grid),
+        ("SOLVED", solved),
+        ("LONG", long),
+        ("NESTED", nested),
+    ):
+        monkeypatch.setattr(c, name, value)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        rows = random_rows(rng, 70, FIVE)
+        columns = records(rng, rows, 250)
+        found = Classifier(rows, choice=engine)  # type: ignore[arg-type]
+        assert found.first(columns).tolist() == scanned(rows, columns, 250)
+
+
+def test_many_rows_in_blocks_and_threads() -> None:
+    rng = np.random.default_rng(3)
+    rows = random_rows(rng, 200, FIVE)
+    columns = records(rng, rows, 500)
+    expected = scanned(rows, columns, 500)
+    many = {name: np.tile(values, 40) for name, values in columns.items()}
+    narrow = {
+        name: values.astype({"src4": "u4", "dst4": "u4", "protocol": "u1"}.get(name, "u2"))
+        for name, values in many.items()
+    }
+    found = Classifier(rows)
+    for batch in (many, narrow, {k: v.astype(np.int64) for k, v in many.items()}):
+        for threads in (1, 2, 3):
+            assert found.first(batch, threads=threads).tolist() == expected * 40
+    every_other = {name: np.repeat(values, 2)[::2] for name, values in narrow.items()}
+    assert found.first(every_other).tolist() == expected * 40
+
+
+def test_lists_longer_than_16_bits_count() -> None:
+    n = 70_000
+    base = np.arange(n, dtype=np.uint64) << np.uint64(8)
+    rows = Rows({"dst4": base}, {"dst4": base | np.uint64(255)}, np.arange(n, dtype=np.int32))
+    columns = {"dst4": np.array([0, 255, 256, (n << 8) - 1, n << 8], np.uint64)}
+    for engine in ("plain", *(e for e in engines() if e == "compiled")):
+        assert Classifier(rows, choice=engine).first(columns).tolist() == [0, 0, 1, n - 1, -1]  # type: ignore[arg-type]
+
+
+def test_no_rows_no_records_and_any() -> None:
+    nothing = Rows({}, {}, np.zeros(0, np.int32))
+    everything = Rows({}, {}, np.zeros(2, np.int32))
+    for engine in engines():
+        assert Classifier(nothing, choice=engine).first({"dport": np.arange(3)}).tolist() == [-1] * 3  # type: ignore[arg-type]
+        assert Classifier(everything, choice=engine).first({"dport": np.arange(3)}).tolist() == [0] * 3  # type: ignore[arg-type]
+        assert Classifier(everything, choice=engine).first({}).tolist() == []  # type: ignore[arg-type]
+
+
+def test_a_column_that_the_batch_lacks_is_zero() -> None:
+    one = np.array([1], np.uint64)
+    rows = Rows({"dport": one, "sport": one * 0}, {"dport": one, "sport": one * 0}, np.zeros(1, np.int32))
+    assert Classifier(rows).first({"dport": np.array([0, 1, 2])}).tolist() == [-1, 0, -1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"dport": np.zeros((2, 2), int)}, "is int64 of shape (2, 2)"),
+        ({"dport": np.array([1.5])}, "is float64 of shape (1,)"),
+        ({"dport": np.array(["a"])}, "of shape (1,)"),
+        ({"dport": np.array([65536])}, "goes from 65536 to 65536"),
+        ({"dport": np.array([-1, 3])}, "goes from -1 to 3"),
+        ({"dport": np.array([1]), "src4": np.array([1, 2])}, "has 2 values, others have 1"),
+        ({"nonsense": np.array([1])}, "no column 'nonsense'"),
+        ({"state": np.array([5], np.uint8)}, "goes from 5 to 5"),
+    ],
+)
+def test_a_wrong_batch_is_a_question_error(columns: dict[str, Any], message: str) -> None:
+    one = np.array([1], np.uint64)
+    names = ("dport", "src4", "state")
+    rows = Rows(dict.fromkeys(names, one), dict.fromkeys(names, one), np.zeros(1, np.int32))
+    with pytest.raises(QuestionError) as error:
+        Classifier(rows).first(columns)
+    assert message in str(error.value)
+
+
+def test_tables_past_the_budget_are_a_named_error() -> None:
+    # Rows that are narrow in neither address, and all different: as many entries as pairs of segments.
+    n = 3000
+    rng = np.random.default_rng(1)
+    low = {name: rng.integers(0, 1 << 30, n, dtype=np.uint64) for name in ("src4", "dst4")}
+    high = {name: values + np.uint64(1 << 31) for name, values in low.items()}
+    with pytest.raises(BudgetExceeded, match=r"Limits\.memory"):
+        Classifier(Rows(low, high, np.arange(n, dtype=np.int32)), limits=Limits(memory=100 << 20))
+
+
+def test_stats_say_what_was_built() -> None:
+    rng = np.random.default_rng(3)
+    found = Classifier(random_rows(rng, 50, FIVE)).stats()
+    assert found["rows"] == 50
+    assert found["memory_bytes"] > 0
+    assert found["build_seconds"] > 0
+    assert sum(group["rows"] for group in found["groups"].values()) == 50
