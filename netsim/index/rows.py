@@ -20,7 +20,8 @@ Invariants, enforced by `check_invariants`:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import attrs
@@ -140,6 +141,7 @@ MOST = 1 << 20
 """How many products one rule may have."""
 
 _EVERYTHING: tuple[Possible, ...] = (({}, True),)
+_ALL: list[Product] = [{}]
 
 
 def meet(a: Product, b: Product) -> Product | None:
@@ -221,7 +223,8 @@ def _word(field: str, care: int, value: int) -> Product:
     return {field + end: pair for end, pair in halves.items() if pair[0]}
 
 
-def _applies(field: str, free: Collection[str]) -> list[Product]:
+@cache
+def _applies(field: str, free: frozenset[str]) -> list[Product]:
     """Where a field applies; needs of what is in `free` are met."""
     found: list[Product] = [{}]
     for other, values in FIELDS[field].needs:
@@ -254,7 +257,8 @@ def _without(found: list[Product], others: Iterable[Product]) -> list[Product]:
     return found
 
 
-def _condition(condition: Condition, open_: Collection[str], free: Collection[str]) -> Sequence[Possible]:
+@lru_cache(maxsize=1 << 16)
+def _condition(condition: Condition, open_: frozenset[str], free: frozenset[str]) -> Sequence[Possible]:
     match condition:
         case In(field, ranges):
             if not ranges:
@@ -263,6 +267,8 @@ def _condition(condition: Condition, open_: Collection[str], free: Collection[st
             if field in open_:
                 return [(product, False) for product in applies]
             inside = _interval(field, ranges)
+            if applies == _ALL:
+                return [(product, True) for product in inside]
             return [(m, True) for a in applies for b in inside if (m := meet(a, b)) is not None]
         case Bits(field, care, value, negated):
             never = bool(value & ~care)
@@ -289,8 +295,16 @@ def _condition(condition: Condition, open_: Collection[str], free: Collection[st
     return [({}, False)]
 
 
+def _needy(condition: Condition) -> bool:
+    """Fields that need others come behind them, and meet fewer products."""
+    return type(condition) is In and bool(FIELDS[condition.field].needs)
+
+
 def rows_of(
-    conditions: Iterable[Condition], *, open_: Collection[str] = (), free: Collection[str] = ()
+    conditions: Iterable[Condition],
+    *,
+    open_: frozenset[str] = frozenset(),
+    free: frozenset[str] = frozenset(),
 ) -> Sequence[Possible]:
     """The products where every one of some conditions may hold, those where they surely do first.
 
@@ -300,7 +314,7 @@ def rows_of(
     Raises `BudgetExceeded` where one rule makes more than `MOST` products.
     """
     found: Sequence[Possible] = _EVERYTHING
-    for condition in conditions:
+    for condition in sorted(conditions, key=_needy):
         found = _and(found, _condition(condition, open_, free))
         if not found:
             return ()
