@@ -21,7 +21,7 @@ Invariants, enforced by `check_invariants`:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import attrs
@@ -257,7 +257,6 @@ def _without(found: list[Product], others: Iterable[Product]) -> list[Product]:
     return found
 
 
-@lru_cache(maxsize=1 << 16)
 def _condition(condition: Condition, open_: frozenset[str], free: frozenset[str]) -> Sequence[Possible]:
     match condition:
         case In(field, ranges):
