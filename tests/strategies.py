@@ -34,6 +34,7 @@ from netsim.rules.model import (
     Unmodelled,
 )
 from netsim.space import Family, Packet, PacketSet, packets
+from netsim.space.fields import NO_MAC, Direction
 
 _SMALL = {"sport": 5, "dport": 10, "src4": 10, "dst4": 6, "src6": 9, "protocol": 18, "tos": 9, "icmp_type": 9}
 
@@ -199,3 +200,33 @@ def edits(draw: st.DrawFn) -> tuple[RuleSet, RuleSet]:
     """A rule set and an edited copy."""
     before = draw(rule_sets())
     return before, draw(edited(before))
+
+
+@st.composite
+def full_packets(draw: st.DrawFn) -> Packet:
+    """Packets of both families with every field said, values small or at the edges of their words."""
+    family = draw(st.sampled_from(Family))
+    protocol = draw(st.sampled_from([6, 17, 1, 58, 5, 132]))
+    fragment = draw(st.sampled_from([False, False, False, True]))
+    more: dict[str, Any] = {}
+    if protocol in (6, 17, 132) and not fragment:
+        ports = st.sampled_from([0, 1, 3, 5, 9, 65535])
+        more = {"sport": draw(ports), "dport": draw(ports)}
+    if protocol == 6:
+        more["tcp_flags"] = draw(st.integers(0, 3))
+    if protocol in (1, 58) and not fragment:
+        more = {"icmp_type": draw(st.integers(0, 9)), "icmp_code": draw(st.integers(0, 1))}
+    edges = [0, 1, 3, 5, 7, 1 << 16, (1 << 32) - 1]
+    if family is Family.IPV6:
+        edges += [1 << 63, (1 << 64) - 1, 1 << 64, (3 << 64) | 5, (1 << 128) - 1]
+    names = st.sampled_from(["", "e0", "e1", "eth0", "\x01", "abcdefghijklmno"])
+    return Packet(
+        src=netaddr.IPAddress(draw(st.sampled_from(edges)), 6 if family else 4),
+        dst=netaddr.IPAddress(draw(st.sampled_from(edges)), 6 if family else 4),
+        protocol=protocol, iif=draw(names), oif=draw(names), fragment=fragment,
+        ttl=draw(st.sampled_from([1, 2, 3, 64, 255])), length=draw(st.sampled_from([0, 1, 60, 1 << 16])),
+        mac=draw(st.sampled_from([0, 5, NO_MAC - 1, NO_MAC])), tos=draw(st.integers(0, 9)),
+        mark=draw(st.sampled_from([0, 1, 2, 3, (1 << 32) - 1])), ctmark=draw(st.integers(0, 3)),
+        state=draw(st.sampled_from(["new", "established", "related", "invalid", "untracked"])),
+        direction=draw(st.sampled_from(Direction)), ct_status=draw(st.sampled_from([None, 0, 1, 2, 32])), **more,
+    )  # fmt: skip
