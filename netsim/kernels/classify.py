@@ -1,91 +1,525 @@
-"""The steps of the batch classifier, each one loop over a block of records.
+"""The steps of the batch classifier: a small interpreter, each step one loop over a chunk of records.
 
-Theory of operation: see `index.classifier`, which builds the tables and calls the steps in order; its numpy
-path is the slow twin of every function here. A *spec* is what a row says of all columns but the two axes;
-`allows` holds one bit for each spec and each class of those columns. An *entry* is the list of rows of one
-pair of axis classes: `heads[entry]` is (its first row, that row's spec, where the others begin, where they end).
-Where the end is -1, the second last is the number of a pattern: the row for each class, worked out beforehand.
-Entry 0 is the empty list. `NONE`, larger than every row, is no row; in patterns of 16 bits it is 65535.
+Theory of operation: see `index.classifier`, whose numpy path is the slow twin of `run`. A *program* is a table of
+numbers: an operation a line, the operation first (its place in `OPS`), its operands behind it. All tables of a
+program lie one behind another in three pools of 16, 32 and 64 bits; operands are places in them. A chunk of 512
+records goes through all steps before the next one, so that what is between two steps stays in the first cache:
+the class of the other columns, and the segment of each axis. Loops take no branch that depends on a record, so
+that many look-ups are on their way at once; the few records that a step cannot finish are put on a list, which
+a second loop walks.
+
+Slots, of 4 numbers: (class on the second axis, row, its spec, what comes next: 0 nothing, otherwise the place of
+the list of the others in pairs of (row, spec), or, negative, one less than minus the number of a pattern). Records of
+buckets, of 6: (start, size less one, the same of the second axis, row, spec), in the first place of a bucket with
+what comes next and one number for padding. Lists end with the row `NONE`, which is larger than every row.
+
+Integers of 32 bits that stand for addresses are stored as signed ones and masked when they are read, so that
+the uncompiled program, whose integers have no width, computes the same.
 """
 
 from __future__ import annotations
 
 import cython
 
-NONE = 0x7FFF_FFFF
-Pattern = cython.fused_type(cython.ushort, cython.int)
+OPS = ("bytes", "words", "ready", "nested", "search", "segment", "grid", "slots", "sorted", "bucket")
+"""The operations; the constants below are their places."""
+BYTES = cython.declare(cython.int, 0)
+WORDS = cython.declare(cython.int, 1)
+READY = cython.declare(cython.int, 2)
+NESTED = cython.declare(cython.int, 3)
+SEARCH = cython.declare(cython.int, 4)
+SEGMENT = cython.declare(cython.int, 5)
+GRID = cython.declare(cython.int, 6)
+SLOTS = cython.declare(cython.int, 7)
+SORTED = cython.declare(cython.int, 8)
+BUCKET = cython.declare(cython.int, 9)
+
+CHUNK = cython.declare(cython.int, 512)
+NONE = cython.declare(cython.int, 0x7FFF_FFFF)
+LOW = cython.declare(cython.ulonglong, 0xFFFF_FFFF)
+WHOLE = cython.declare(cython.ulonglong, 0xFFFF_FFFF_FFFF_FFFF)
+FIRST = cython.declare(cython.ulonglong, 0x9E37_79B9_7F4A_7C15)
+SECOND = cython.declare(cython.ulonglong, 0xC2B2_AE3D_27D4_EB4F)
+
+Value = cython.fused_type(cython.uchar, cython.ushort)
+Cell = cython.fused_type(cython.ushort, cython.int)
+Cell2 = cython.fused_type(cython.ushort, cython.int)
 
 
-def direct(values: cython.ushort[::1], table: cython.ushort[::1], out: cython.int[::1]) -> None:
-    """The class of each value by table."""
-    i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = values.shape[0]
-    with cython.nogil:
-        for i in range(n):
-            out[i] = table[values[i]]
-
-
-def combine(
-    values: cython.ushort[::1],
-    table: cython.ushort[::1],
-    pairs: cython.int[::1],
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _class(
+    values: Value[::1],
+    at: cython.Py_ssize_t,
+    n: cython.Py_ssize_t,
+    t16: cython.ushort[::1],
+    table: cython.Py_ssize_t,
+    pairs: Cell[::1],
+    to: cython.Py_ssize_t,
     width: cython.int,
-    out: cython.int[::1],
-) -> None:
-    """`out[i]`, a class, becomes the class of itself and of a value: pairs[out * width + table[value]]."""
+    work: cython.int[:, ::1],
+) -> cython.void:
+    """The class of each value by table; joined with the class before it where `to` is a place."""
     i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = values.shape[0]
-    with cython.nogil:
+    if to < 0:
         for i in range(n):
-            out[i] = pairs[out[i] * width + table[values[i]]]
+            work[0, i] = t16[table + values[at + i]]
+    else:
+        for i in range(n):
+            work[0, i] = pairs[to + work[0, i] * width + t16[table + values[at + i]]]
 
 
-def join(classes: cython.int[::1], pairs: cython.int[::1], width: cython.int, out: cython.int[::1]) -> None:
-    """`out[i]` becomes the class of itself and of `classes[i]`."""
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _ready(
+    ready: cython.int[:, ::1],
+    line: cython.Py_ssize_t,
+    at: cython.Py_ssize_t,
+    n: cython.Py_ssize_t,
+    pairs: Cell[::1],
+    to: cython.Py_ssize_t,
+    width: cython.int,
+    work: cython.int[:, ::1],
+) -> cython.void:
+    """The same for classes that are there already."""
     i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = classes.shape[0]
-    with cython.nogil:
+    if to < 0:
         for i in range(n):
-            out[i] = pairs[out[i] * width + classes[i]]
+            work[0, i] = ready[line, at + i]
+    else:
+        for i in range(n):
+            work[0, i] = pairs[to + work[0, i] * width + ready[line, at + i]]
 
 
-def search32(
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _nested(
     values: cython.uint[::1],
-    bucket: cython.int[::1],
-    shift: cython.int,
-    starts: cython.uint[::1],
-    out: cython.int[::1],
-) -> None:
-    """The segment of each value: the last whose start is not larger; `bucket` bounds the search by the upper bits.
+    at: cython.Py_ssize_t,
+    n: cython.Py_ssize_t,
+    t32: cython.int[::1],
+    top: cython.Py_ssize_t,
+    middle: cython.Py_ssize_t,
+    bottom: cython.Py_ssize_t,
+    work: cython.int[:, ::1],
+    line: cython.Py_ssize_t,
+) -> cython.void:
+    """The segment of each value by three tables, for 16, 8 and 8 bits.
 
-    `starts` ends with three more values, which are looked at and not used.
+    A cell of the first two is (where the block below begins) * 256 + (255, or 0 where the block is one cell).
     """
     i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = values.shape[0]
     v: cython.uint
-    b: cython.Py_ssize_t
-    low: cython.int
-    size: cython.int
-    half: cython.int
-    with cython.nogil:
+    cell: cython.uint
+    for i in range(n):
+        v = values[at + i]
+        cell = t32[top + (v >> 16)]
+        cell = t32[middle + (cell >> 8) + ((v >> 8) & cell & 255)]
+        work[line, i] = t32[bottom + (cell >> 8) + (v & cell & 255)]
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _search(
+    values: cython.uint[::1],
+    at: cython.Py_ssize_t,
+    n: cython.Py_ssize_t,
+    t32: cython.int[::1],
+    bucket: cython.Py_ssize_t,
+    shift: cython.int,
+    starts: cython.Py_ssize_t,
+    work: cython.int[:, ::1],
+    line: cython.Py_ssize_t,
+) -> cython.void:
+    """The segment of each value: the last whose start is not larger; the upper bits bound the search."""
+    i: cython.Py_ssize_t
+    v: cython.longlong
+    low: cython.Py_ssize_t
+    size: cython.Py_ssize_t
+    half: cython.Py_ssize_t
+    for i in range(n):
+        v = values[at + i]
+        low = t32[bucket + (v >> shift)]
+        size = t32[bucket + (v >> shift) + 1] - low + 1
+        while size > 1:
+            half = size >> 1
+            low = low + half if (t32[starts + low + half] & LOW) <= v else low
+            size -= half
+        work[line, i] = low
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _grid(
+    n: cython.Py_ssize_t,
+    at: cython.Py_ssize_t,
+    t32: cython.int[::1],
+    first: cython.Py_ssize_t,
+    second: cython.Py_ssize_t,
+    groups: cython.Py_ssize_t,
+    grid: Cell[::1],
+    place: cython.Py_ssize_t,
+    patterns: Cell2[::1],
+    base: cython.Py_ssize_t,
+    classes: cython.Py_ssize_t,
+    work: cython.int[:, ::1],
+    best: cython.int[::1],
+) -> cython.void:
+    """Lowers `best` by a group with a table over pairs of classes that leads to patterns: the row for each class.
+
+    Without maps (`first` is -1) segments are the classes; the first ones are times the table's width.
+    """
+    i: cython.Py_ssize_t
+    row: cython.int
+    nobody: cython.int = 0x7FFF_FFFF
+    if Cell2 is cython.ushort:
+        nobody = 0xFFFF
+    if first < 0:
         for i in range(n):
-            v = values[i]
-            b = v >> shift
-            low = bucket[b]
-            size = bucket[b + 1] - low + 1
-            if size > 4:
-                while size > 1:
-                    half = size >> 1
-                    low = low + half if starts[low + half] <= v else low
-                    size -= half
-                out[i] = low
-            else:
-                out[i] = (
-                    low
-                    + ((size > 1) & (starts[low + 1] <= v))
-                    + ((size > 2) & (starts[low + 2] <= v))
-                    + ((size > 3) & (starts[low + 3] <= v))
-                )
+            row = patterns[base + grid[place + work[1, i] + work[2, i]] * classes + work[0, i]]
+            row = NONE if row == nobody else row
+            best[at + i] = row if row < best[at + i] else best[at + i]
+    else:
+        for i in range(n):
+            row = patterns[
+                base
+                + grid[place + t32[first + work[1, i] * groups] + t32[second + work[2, i] * groups]] * classes
+                + work[0, i]
+            ]
+            row = NONE if row == nobody else row
+            best[at + i] = row if row < best[at + i] else best[at + i]
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _rest(
+    count: cython.Py_ssize_t,
+    at: cython.Py_ssize_t,
+    t32: cython.int[::1],
+    rest: cython.Py_ssize_t,
+    patterns: cython.Py_ssize_t,
+    classes: cython.Py_ssize_t,
+    t64: cython.ulonglong[::1],
+    allows: cython.Py_ssize_t,
+    words: cython.Py_ssize_t,
+    work: cython.int[:, ::1],
+    best: cython.int[::1],
+) -> cython.void:
+    """Goes on, for the records on the list, behind the first row of their slots."""
+    i: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    p: cython.Py_ssize_t
+    c: cython.int
+    row: cython.int
+    bound: cython.int
+    for k in range(count):
+        i = work[3, k]
+        p = work[4, k]
+        c = work[0, i]
+        bound = best[at + i]
+        if p < 0:
+            row = t32[patterns + (-1 - p) * classes + c]
+            best[at + i] = row if row < bound else bound
+            continue
+        p += rest
+        row = t32[p]
+        while row < bound:
+            if (t64[allows + t32[p + 1] * words + (c >> 6)] >> (c & 63)) & 1:
+                best[at + i] = row
+                break
+            p += 2
+            row = t32[p]
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _slots(
+    n: cython.Py_ssize_t,
+    at: cython.Py_ssize_t,
+    t32: cython.int[::1],
+    first: cython.Py_ssize_t,
+    second: cython.Py_ssize_t,
+    groups: cython.Py_ssize_t,
+    slots: cython.Py_ssize_t,
+    t64: cython.ulonglong[::1],
+    allows: cython.Py_ssize_t,
+    words: cython.Py_ssize_t,
+    work: cython.int[:, ::1],
+    best: cython.int[::1],
+) -> cython.Py_ssize_t:
+    """Lowers `best` by the slots of a group; gives how many records are on the list.
+
+    The class on the first axis is where its slots begin, that on the second the distance from there; a slot
+    is another's where it names another class.
+    """
+    i: cython.Py_ssize_t
+    s: cython.Py_ssize_t
+    count: cython.Py_ssize_t = 0
+    y: cython.int
+    c: cython.int
+    row: cython.int
+    bound: cython.int
+    same: cython.int
+    hit: cython.int
+    for i in range(n):
+        y = t32[second + work[2, i] * groups]
+        s = slots + (cython.cast(cython.Py_ssize_t, t32[first + work[1, i] * groups]) + y) * 4
+        c = work[0, i]
+        bound = best[at + i]
+        row = t32[s + 1]
+        same = (t32[s] == y) & (row < bound)
+        hit = cython.cast(cython.int, (t64[allows + t32[s + 2] * words + (c >> 6)] >> (c & 63)) & 1) & same
+        best[at + i] = row if hit else bound
+        work[3, count] = i
+        work[4, count] = t32[s + 3]
+        count += same & (hit ^ 1) & (t32[s + 3] != 0)
+    return count
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _sorted(
+    n: cython.Py_ssize_t,
+    at: cython.Py_ssize_t,
+    t32: cython.int[::1],
+    first: cython.Py_ssize_t,
+    second: cython.Py_ssize_t,
+    groups: cython.Py_ssize_t,
+    slots: cython.Py_ssize_t,
+    t64: cython.ulonglong[::1],
+    allows: cython.Py_ssize_t,
+    words: cython.Py_ssize_t,
+    keys: cython.Py_ssize_t,
+    size: cython.Py_ssize_t,
+    work: cython.int[:, ::1],
+    best: cython.int[::1],
+) -> cython.Py_ssize_t:
+    """The same where the slots lie in the order of their keys, both classes side by side."""
+    i: cython.Py_ssize_t
+    s: cython.Py_ssize_t
+    low: cython.Py_ssize_t
+    left: cython.Py_ssize_t
+    half: cython.Py_ssize_t
+    count: cython.Py_ssize_t = 0
+    key: cython.ulonglong
+    c: cython.int
+    row: cython.int
+    bound: cython.int
+    same: cython.int
+    hit: cython.int
+    for i in range(n):
+        key = t32[first + work[1, i] * groups]
+        key = (key << 32) | cython.cast(cython.ulonglong, t32[second + work[2, i] * groups])
+        low = 0
+        left = size
+        while left > 1:
+            half = left >> 1
+            low = low + half if t64[keys + low + half] <= key else low
+            left -= half
+        s = slots + low * 4
+        c = work[0, i]
+        bound = best[at + i]
+        row = t32[s + 1]
+        same = (t64[keys + low] == key) & (row < bound)
+        hit = cython.cast(cython.int, (t64[allows + t32[s + 2] * words + (c >> 6)] >> (c & 63)) & 1) & same
+        best[at + i] = row if hit else bound
+        work[3, count] = i
+        work[4, count] = t32[s + 3]
+        count += same & (hit ^ 1) & (t32[s + 3] != 0)
+    return count
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _bucket(
+    first: cython.uint[::1],
+    second: cython.uint[::1],
+    n: cython.Py_ssize_t,
+    at: cython.Py_ssize_t,
+    left_a: cython.int,
+    left_b: cython.int,
+    shift: cython.int,
+    t32: cython.int[::1],
+    slots: cython.Py_ssize_t,
+    rest: cython.Py_ssize_t,
+    t64: cython.ulonglong[::1],
+    allows: cython.Py_ssize_t,
+    words: cython.Py_ssize_t,
+    work: cython.int[:, ::1],
+    best: cython.int[::1],
+) -> cython.void:
+    """Lowers `best` by the rows of a bucket, which the upper bits of both addresses choose; each is compared whole."""
+    i: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    s: cython.Py_ssize_t
+    count: cython.Py_ssize_t = 0
+    a: cython.ulonglong
+    b: cython.ulonglong
+    h: cython.ulonglong
+    c: cython.int
+    row: cython.int
+    bound: cython.int
+    hit: cython.int
+    for i in range(n):
+        a = first[at + i]
+        b = second[at + i]
+        h = (((((a >> left_a) * SECOND) & WHOLE) + (b >> left_b)) * FIRST & WHOLE) >> shift
+        s = slots + cython.cast(cython.Py_ssize_t, h) * 8
+        c = work[0, i]
+        bound = best[at + i]
+        row = t32[s + 4]
+        hit = (
+            (((a - t32[s]) & LOW) <= (t32[s + 1] & LOW))
+            & (((b - t32[s + 2]) & LOW) <= (t32[s + 3] & LOW))
+            & (row < bound)
+            & cython.cast(cython.int, (t64[allows + t32[s + 5] * words + (c >> 6)] >> (c & 63)) & 1)
+        )
+        best[at + i] = row if hit else bound
+        work[3, count] = i
+        work[4, count] = t32[s + 6]
+        count += (hit ^ 1) & (t32[s + 6] != 0)
+    for k in range(count):
+        i = work[3, k]
+        s = rest + work[4, k]
+        a = first[at + i]
+        b = second[at + i]
+        c = work[0, i]
+        bound = best[at + i]
+        row = t32[s + 4]
+        while row < bound:
+            if (
+                (((a - t32[s]) & LOW) <= (t32[s + 1] & LOW))
+                & (((b - t32[s + 2]) & LOW) <= (t32[s + 3] & LOW))
+                & cython.cast(cython.int, (t64[allows + t32[s + 5] * words + (c >> 6)] >> (c & 63)) & 1)
+            ):
+                best[at + i] = row
+                break
+            s += 6
+            row = t32[s + 4]
+
+
+def run(
+    code: cython.longlong[:, ::1],
+    t16: cython.ushort[::1],
+    t32: cython.int[::1],
+    t64: cython.ulonglong[::1],
+    first: cython.uint[::1],
+    second: cython.uint[::1],
+    b0: cython.uchar[::1],
+    b1: cython.uchar[::1],
+    b2: cython.uchar[::1],
+    b3: cython.uchar[::1],
+    w0: cython.ushort[::1],
+    w1: cython.ushort[::1],
+    w2: cython.ushort[::1],
+    w3: cython.ushort[::1],
+    ready: cython.int[:, ::1],
+    work: cython.int[:, ::1],
+    best: cython.int[::1],
+    fresh: cython.int,
+    final: cython.int,
+) -> None:
+    """Lowers `best` to the first row of each record. `fresh`: it holds nothing yet; `final`: no row becomes -1.
+
+    Columns that the program does not name may be empty. `work` is 5 x 513, one a thread.
+    """
+    total: cython.Py_ssize_t = best.shape[0]
+    at: cython.Py_ssize_t
+    n: cython.Py_ssize_t
+    i: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    op: cython.longlong
+    which: cython.longlong
+    count: cython.Py_ssize_t
+    bytes_: cython.uchar[::1] = b0
+    words_: cython.ushort[::1] = w0
+    axis: cython.uint[::1] = first
+    with cython.nogil:
+        at = 0
+        while at < total:
+            n = CHUNK if total - at > CHUNK else total - at
+            if fresh:
+                for i in range(n):
+                    best[at + i] = NONE
+            for i in range(n):
+                work[0, i] = 0
+            for k in range(code.shape[0]):
+                op = code[k, 0]
+                which = code[k, 1]
+                if op == BYTES:
+                    bytes_ = b0
+                    if which == 1:
+                        bytes_ = b1
+                    elif which == 2:
+                        bytes_ = b2
+                    elif which == 3:
+                        bytes_ = b3
+                    if code[k, 5]:
+                        _class(bytes_, at, n, t16, code[k, 2], t32, code[k, 3], code[k, 4], work)
+                    else:
+                        _class(bytes_, at, n, t16, code[k, 2], t16, code[k, 3], code[k, 4], work)
+                elif op == WORDS:
+                    words_ = w0
+                    if which == 1:
+                        words_ = w1
+                    elif which == 2:
+                        words_ = w2
+                    elif which == 3:
+                        words_ = w3
+                    if code[k, 5]:
+                        _class(words_, at, n, t16, code[k, 2], t32, code[k, 3], code[k, 4], work)
+                    else:
+                        _class(words_, at, n, t16, code[k, 2], t16, code[k, 3], code[k, 4], work)
+                elif op == READY:
+                    if code[k, 5]:
+                        _ready(ready, which, at, n, t32, code[k, 3], code[k, 4], work)
+                    else:
+                        _ready(ready, which, at, n, t16, code[k, 3], code[k, 4], work)
+                elif op == NESTED or op == SEARCH:
+                    axis = first
+                    if which == 2:
+                        axis = second
+                    if op == NESTED:
+                        _nested(axis, at, n, t32, code[k, 2], code[k, 3], code[k, 4], work, which)
+                    else:
+                        _search(axis, at, n, t32, code[k, 2], code[k, 3], code[k, 4], work, which)
+                elif op == SEGMENT:
+                    if code[k, 2] < 0:
+                        for i in range(n):
+                            work[which, i] = 0
+                    else:
+                        for i in range(n):
+                            work[which, i] = ready[code[k, 2], at + i]
+                elif op == GRID:
+                    if code[k, 8] == 0:
+                        _grid(n, at, t32, which, code[k, 2], code[k, 3], t16, code[k, 4], t16, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                    elif code[k, 8] == 1:
+                        _grid(n, at, t32, which, code[k, 2], code[k, 3], t32, code[k, 4], t16, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                    elif code[k, 8] == 2:
+                        _grid(n, at, t32, which, code[k, 2], code[k, 3], t16, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                    else:
+                        _grid(n, at, t32, which, code[k, 2], code[k, 3], t32, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                elif op == SLOTS or op == SORTED:
+                    if op == SLOTS:
+                        count = _slots(n, at, t32, which, code[k, 2], code[k, 3], code[k, 4], t64, code[k, 8], code[k, 9], work, best)  # fmt: skip
+                    else:
+                        count = _sorted(n, at, t32, which, code[k, 2], code[k, 3], code[k, 4], t64, code[k, 8], code[k, 9], code[k, 10], code[k, 11], work, best)  # fmt: skip
+                    _rest(count, at, t32, code[k, 5], code[k, 6], code[k, 7], t64, code[k, 8], code[k, 9], work, best)  # fmt: skip
+                else:
+                    _bucket(first, second, n, at, which, code[k, 2], code[k, 3], t32, code[k, 4], code[k, 5], t64, code[k, 8], code[k, 9], work, best)  # fmt: skip
+            if final:
+                for i in range(n):
+                    best[at + i] = -1 if best[at + i] == NONE else best[at + i]
+            at += CHUNK
 
 
 def search64(values: cython.ulonglong[::1], starts: cython.ulonglong[::1], out: cython.int[::1]) -> None:
@@ -93,21 +527,18 @@ def search64(values: cython.ulonglong[::1], starts: cython.ulonglong[::1], out: 
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t = values.shape[0]
     v: cython.ulonglong
-    low: cython.int
-    high: cython.int
-    middle: cython.int
-    last: cython.int = starts.shape[0] - 1
+    low: cython.Py_ssize_t
+    size: cython.Py_ssize_t
+    half: cython.Py_ssize_t
     with cython.nogil:
         for i in range(n):
             v = values[i]
             low = 0
-            high = last
-            while low < high:
-                middle = (low + high + 1) >> 1
-                if starts[middle] <= v:
-                    low = middle
-                else:
-                    high = middle - 1
+            size = starts.shape[0]
+            while size > 1:
+                half = size >> 1
+                low = low + half if starts[low + half] <= v else low
+                size -= half
             out[i] = low
 
 
@@ -122,365 +553,115 @@ def search128(
     n: cython.Py_ssize_t = upper.shape[0]
     u: cython.ulonglong
     v: cython.ulonglong
-    low: cython.int
-    high: cython.int
-    middle: cython.int
-    last: cython.int = starts.shape[1] - 1
+    low: cython.Py_ssize_t
+    size: cython.Py_ssize_t
+    half: cython.Py_ssize_t
+    s: cython.Py_ssize_t
     with cython.nogil:
         for i in range(n):
             u = upper[i]
             v = lower[i]
             low = 0
-            high = last
-            while low < high:
-                middle = (low + high + 1) >> 1
-                if starts[0, middle] < u or (starts[0, middle] == u and starts[1, middle] <= v):
-                    low = middle
-                else:
-                    high = middle - 1
+            size = starts.shape[1]
+            while size > 1:
+                half = size >> 1
+                s = low + half
+                low = s if (starts[0, s] < u) | ((starts[0, s] == u) & (starts[1, s] <= v)) else low
+                size -= half
             out[i] = low
 
 
-def nested(
-    values: cython.uint[::1],
-    top: cython.uint[::1],
-    middle: cython.uint[::1],
-    bottom: cython.int[::1],
-    out: cython.int[::1],
-) -> None:
-    """The segment of each value by three tables, for 16, 8 and 8 bits, without a branch.
+def comb(
+    begin: cython.longlong[::1],
+    order: cython.longlong[::1],
+    second: cython.int[::1],
+    taken: cython.uchar[::1],
+    used: cython.uchar[::1],
+    base: cython.int[::1],
+    tries: cython.int,
+) -> int:
+    """Lays sparse lines of a table over each other so that no two entries meet (Tarjan and Yao, CACM 1979).
 
-    A cell of the first two is (where the block below begins) * 256 + (255, or 0 where the block is one cell).
+    Line k has entries at `second[begin[k]:begin[k + 1]]`, ascending; lines are laid in `order`, long ones first.
+    `base[k]` becomes where line k begins, different for each; the first base is left to nobody. `taken` is as
+    long as the result may be. Gives the length of the result, or -1 where it would be longer.
     """
-    i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = values.shape[0]
-    v: cython.uint
-    cell: cython.uint
+    j: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    e: cython.Py_ssize_t
+    s: cython.Py_ssize_t
+    free: cython.Py_ssize_t = 0
+    behind: cython.Py_ssize_t = 0
+    place: cython.Py_ssize_t
+    left: cython.int
+    fits: cython.int
+    size: cython.Py_ssize_t = taken.shape[0]
+    bases: cython.Py_ssize_t = used.shape[0]
+    last: cython.Py_ssize_t
+    failed: cython.int = 0
     with cython.nogil:
-        for i in range(n):
-            v = values[i]
-            cell = top[v >> 16]
-            cell = middle[(cell >> 8) + ((v >> 8) & cell & 255)]
-            out[i] = bottom[(cell >> 8) + (v & cell & 255)]
+        used[0] = 1
+        for j in range(order.shape[0]):
+            k = order[j]
+            while free < size and taken[free]:
+                free += 1
+            last = second[begin[k + 1] - 1]
+            s = free
+            left = tries
+            place = -1
+            while place < 0:
+                if left == 0 and s < behind:
+                    s = behind
+                left -= 1
+                if s < second[begin[k]]:
+                    s = second[begin[k]]
+                while s < size and taken[s]:
+                    s += 1
+                place = s - second[begin[k]]
+                if place + last >= size or place >= bases:
+                    failed = 1
+                    break
+                fits = not used[place]
+                if fits:
+                    for e in range(begin[k], begin[k + 1]):
+                        if taken[place + second[e]]:
+                            fits = 0
+                            break
+                if not fits:
+                    place = -1
+                    s += 1
+            if failed:
+                break
+            used[place] = 1
+            base[k] = place
+            for e in range(begin[k], begin[k + 1]):
+                taken[place + second[e]] = 1
+            if place + last + 1 > behind:
+                behind = place + last + 1
+    return -1 if failed else behind
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _later(
-    entry: cython.int,
-    c: cython.int,
-    bound: cython.int,
-    heads: cython.int[::1],
-    rest: cython.int[::1],
-    patterns: cython.int[:, ::1],
-    allows: cython.ulonglong[:, ::1],
-) -> cython.int:
-    """The first row of an entry behind its head that admits class `c` and is less than `bound`, else `bound`."""
-    row: cython.int
-    at: cython.int = heads[entry * 4 + 2]
-    end: cython.int = heads[entry * 4 + 3]
-    one: cython.ulonglong = 1
-    if end < 0:
-        row = patterns[at, c]
-        return row if row < bound else bound
-    while at < end:
-        row = rest[at * 2]
-        if row >= bound:
-            return bound
-        if (allows[rest[at * 2 + 1], c >> 6] >> (c & 63)) & one:
-            return row
-        at += 1
-    return bound
-
-
-def dense(
-    a: cython.int[::1],
-    b: cython.int[::1],
-    maps_a: cython.int[::1],
-    maps_b: cython.int[::1],
-    groups: cython.Py_ssize_t,
-    group: cython.Py_ssize_t,
-    classes: cython.int[::1],
-    grid: cython.int[::1],
-    heads: cython.int[::1],
-    rest: cython.int[::1],
-    patterns: cython.int[:, ::1],
-    allows: cython.ulonglong[:, ::1],
-    best: cython.int[::1],
-) -> None:
-    """Lowers `best` by a group whose entries are found by a table over pairs.
-
-    `maps_a` and `maps_b` hold the classes of a segment in every group side by side; the first is already times
-    the table's width.
-    """
-    i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = a.shape[0]
-    entry: cython.int
-    row: cython.int
-    bound: cython.int
-    c: cython.int
-    hit: cython.int
-    one: cython.ulonglong = 1
-    with cython.nogil:
-        for i in range(n):
-            entry = grid[maps_a[a[i] * groups + group] + maps_b[b[i] * groups + group]]
-            c = classes[i]
-            bound = best[i]
-            row = heads[entry * 4]
-            hit = ((allows[heads[entry * 4 + 1], c >> 6] >> (c & 63)) & one) & (row < bound)
-            best[i] = bound ^ ((bound ^ row) & -hit)  # a choice without a branch
-            if heads[entry * 4 + 3] != 0 and not hit and row < bound:
-                best[i] = _later(entry, c, bound, heads, rest, patterns, allows)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _solved(
-    a: cython.int[::1],
-    b: cython.int[::1],
-    maps_a: cython.int[::1],
-    maps_b: cython.int[::1],
-    groups: cython.Py_ssize_t,
-    group: cython.Py_ssize_t,
-    classes: cython.int[::1],
-    grid: cython.int[::1],
-    patterns: Pattern[:, ::1],
-    best: cython.int[::1],
-) -> cython.void:
-    """The same where every entry is a pattern: `grid` holds them."""
-    i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = a.shape[0]
-    row: cython.int
-    bound: cython.int
-    for i in range(n):
-        row = patterns[grid[maps_a[a[i] * groups + group] + maps_b[b[i] * groups + group]], classes[i]]
-        bound = best[i]
-        best[i] = bound ^ ((bound ^ row) & -(row < bound))
-
-
-def solved16(
-    a: cython.int[::1],
-    b: cython.int[::1],
-    maps_a: cython.int[::1],
-    maps_b: cython.int[::1],
-    groups: cython.Py_ssize_t,
-    group: cython.Py_ssize_t,
-    classes: cython.int[::1],
-    grid: cython.int[::1],
-    patterns: cython.ushort[:, ::1],
-    best: cython.int[::1],
-) -> None:
-    """The same where every entry is a pattern: `grid` holds them."""
-    with cython.nogil:
-        _solved(a, b, maps_a, maps_b, groups, group, classes, grid, patterns, best)
-
-
-def solved32(
-    a: cython.int[::1],
-    b: cython.int[::1],
-    maps_a: cython.int[::1],
-    maps_b: cython.int[::1],
-    groups: cython.Py_ssize_t,
-    group: cython.Py_ssize_t,
-    classes: cython.int[::1],
-    grid: cython.int[::1],
-    patterns: cython.int[:, ::1],
-    best: cython.int[::1],
-) -> None:
-    """The same where every entry is a pattern: `grid` holds them."""
-    with cython.nogil:
-        _solved(a, b, maps_a, maps_b, groups, group, classes, grid, patterns, best)
-
-
-def sparse(
-    a: cython.int[::1],
-    b: cython.int[::1],
-    maps_a: cython.int[::1],
-    maps_b: cython.int[::1],
-    groups: cython.Py_ssize_t,
-    group: cython.Py_ssize_t,
-    classes: cython.int[::1],
-    slots: cython.longlong[::1],
-    entries: cython.int[::1],
+def occupied(
+    first: cython.uint[::1],
+    second: cython.uint[::1],
+    left_a: cython.int,
+    left_b: cython.int,
     shift: cython.int,
-    heads: cython.int[::1],
-    rest: cython.int[::1],
-    patterns: cython.int[:, ::1],
-    allows: cython.ulonglong[:, ::1],
-    best: cython.int[::1],
+    where: cython.int[::1],
+    counts: cython.int[::1],
 ) -> None:
-    """Lowers `best` by a group whose entries are found by an open hash table of pairs: `slots`, and `entries` beside them."""
+    """The bucket of each row, as `_bucket` computes it, and how many rows each bucket has."""
     i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = a.shape[0]
-    mask: cython.ulonglong = slots.shape[0] - 1
-    x: cython.ulonglong
-    y: cython.ulonglong
-    key: cython.longlong
+    a: cython.ulonglong
+    b: cython.ulonglong
     h: cython.ulonglong
-    entry: cython.int
-    row: cython.int
-    bound: cython.int
-    c: cython.int
-    hit: cython.int
-    one: cython.ulonglong = 1
-    factor: cython.ulonglong = 0x9E37_79B9_7F4A_7C15
-    second: cython.ulonglong = 0xC2B2_AE3D_27D4_EB4F
-    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
     with cython.nogil:
-        for i in range(n):
-            x = maps_a[a[i] * groups + group]
-            y = maps_b[b[i] * groups + group]
-            if x != 0 and y != 0:
-                key = (x << 32) | y
-                h = (((y ^ ((x * second) & whole)) * factor) & whole) >> shift
-                h = (h << 2) & mask
-                entry = (
-                    (entries[h] & -(slots[h] == key))
-                    | (entries[h + 1] & -(slots[h + 1] == key))
-                    | (entries[h + 2] & -(slots[h + 2] == key))
-                    | (entries[h + 3] & -(slots[h + 3] == key))
-                )
-                while slots[h + 3] != 0 and entry == 0:  # a full bucket goes on in the next one
-                    h = (h + 4) & mask
-                    entry = (
-                        (entries[h] & -(slots[h] == key))
-                        | (entries[h + 1] & -(slots[h + 1] == key))
-                        | (entries[h + 2] & -(slots[h + 2] == key))
-                        | (entries[h + 3] & -(slots[h + 3] == key))
-                    )
-                c = classes[i]
-                bound = best[i]
-                row = heads[entry * 4]
-                hit = ((allows[heads[entry * 4 + 1], c >> 6] >> (c & 63)) & one) & (row < bound)
-                best[i] = bound ^ ((bound ^ row) & -hit)  # a choice without a branch
-                if heads[entry * 4 + 3] != 0 and not hit and row < bound:
-                    best[i] = _later(entry, c, bound, heads, rest, patterns, allows)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _sparse_solved(
-    a: cython.int[::1],
-    b: cython.int[::1],
-    maps_a: cython.int[::1],
-    maps_b: cython.int[::1],
-    groups: cython.Py_ssize_t,
-    group: cython.Py_ssize_t,
-    classes: cython.int[::1],
-    slots: cython.longlong[::1],
-    entries: cython.int[::1],
-    shift: cython.int,
-    patterns: Pattern[:, ::1],
-    best: cython.int[::1],
-) -> cython.void:
-    """The same where every entry is a pattern."""
-    i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = a.shape[0]
-    mask: cython.ulonglong = slots.shape[0] - 1
-    x: cython.ulonglong
-    y: cython.ulonglong
-    key: cython.longlong
-    h: cython.ulonglong
-    entry: cython.int
-    row: cython.int
-    bound: cython.int
-    factor: cython.ulonglong = 0x9E37_79B9_7F4A_7C15
-    second: cython.ulonglong = 0xC2B2_AE3D_27D4_EB4F
-    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
-    for i in range(n):
-        x = maps_a[a[i] * groups + group]
-        y = maps_b[b[i] * groups + group]
-        if x != 0 and y != 0:
-            key = (x << 32) | y
-            h = (((y ^ ((x * second) & whole)) * factor) & whole) >> shift
-            h = (h << 2) & mask
-            entry = (
-                (entries[h] & -(slots[h] == key))
-                | (entries[h + 1] & -(slots[h + 1] == key))
-                | (entries[h + 2] & -(slots[h + 2] == key))
-                | (entries[h + 3] & -(slots[h + 3] == key))
-            )
-            while slots[h + 3] != 0 and entry == 0:  # a full bucket goes on in the next one
-                h = (h + 4) & mask
-                entry = (
-                    (entries[h] & -(slots[h] == key))
-                    | (entries[h + 1] & -(slots[h + 1] == key))
-                    | (entries[h + 2] & -(slots[h + 2] == key))
-                    | (entries[h + 3] & -(slots[h + 3] == key))
-                )
-            row = patterns[entry, classes[i]]
-            bound = best[i]
-            best[i] = bound ^ ((bound ^ row) & -(row < bound))
-
-
-def sparse_solved16(
-    a: cython.int[::1],
-    b: cython.int[::1],
-    maps_a: cython.int[::1],
-    maps_b: cython.int[::1],
-    groups: cython.Py_ssize_t,
-    group: cython.Py_ssize_t,
-    classes: cython.int[::1],
-    slots: cython.longlong[::1],
-    entries: cython.int[::1],
-    shift: cython.int,
-    patterns: cython.ushort[:, ::1],
-    best: cython.int[::1],
-) -> None:
-    """The same where every entry is a pattern."""
-    with cython.nogil:
-        _sparse_solved(a, b, maps_a, maps_b, groups, group, classes, slots, entries, shift, patterns, best)
-
-
-def sparse_solved32(
-    a: cython.int[::1],
-    b: cython.int[::1],
-    maps_a: cython.int[::1],
-    maps_b: cython.int[::1],
-    groups: cython.Py_ssize_t,
-    group: cython.Py_ssize_t,
-    classes: cython.int[::1],
-    slots: cython.longlong[::1],
-    entries: cython.int[::1],
-    shift: cython.int,
-    patterns: cython.int[:, ::1],
-    best: cython.int[::1],
-) -> None:
-    """The same where every entry is a pattern."""
-    with cython.nogil:
-        _sparse_solved(a, b, maps_a, maps_b, groups, group, classes, slots, entries, shift, patterns, best)
-
-
-def hashed(
-    keys: cython.longlong[::1],
-    values: cython.int[::1],
-    slots: cython.longlong[::1],
-    entries: cython.int[::1],
-    shift: cython.int,
-) -> None:
-    """Enters the keys from 1 on, with their values, into a hash table of buckets of four slots, filled in order and spilling over."""
-    i: cython.Py_ssize_t
-    n: cython.Py_ssize_t = keys.shape[0]
-    mask: cython.ulonglong = slots.shape[0] - 1
-    h: cython.ulonglong
-    x: cython.ulonglong
-    y: cython.ulonglong
-    factor: cython.ulonglong = 0x9E37_79B9_7F4A_7C15
-    second: cython.ulonglong = 0xC2B2_AE3D_27D4_EB4F
-    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
-    with cython.nogil:
-        for i in range(1, n):
-            x = keys[i] >> 32
-            y = keys[i] & 0x7FFF_FFFF
-            h = (((y ^ ((x * second) & whole)) * factor) & whole) >> shift
-            h = (h << 2) & mask
-            while slots[h] != 0:
-                h = (h + 1) & mask
-            slots[h] = keys[i]
-            entries[h] = values[i]
+        for i in range(first.shape[0]):
+            a = first[i]
+            b = second[i]
+            h = (((((a >> left_a) * SECOND) & WHOLE) + (b >> left_b)) * FIRST & WHOLE) >> shift
+            where[i] = h
+            counts[h] += 1
 
 
 def resolve(
@@ -500,11 +681,10 @@ def resolve(
     words: cython.Py_ssize_t = left.shape[0]
     some: cython.ulonglong
     one: cython.ulonglong = 1
-    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
     with cython.nogil:
         for k in range(first.shape[0]):
             for w in range(words):
-                left[w] = whole
+                left[w] = WHOLE
             for i in range(first[k], last[k]):
                 for w in range(words):
                     some = left[w] & allows[specs[i], w]
@@ -532,12 +712,12 @@ def vectors(
     words: cython.Py_ssize_t = bits.shape[1]
     v: cython.ulonglong
     one: cython.ulonglong = 1
-    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
     row: cython.int
     with cython.nogil:
         for i in range(classes.shape[1]):
+            best[i] = -1
             for w in range(words):
-                v = whole
+                v = WHOLE
                 for k in range(columns):
                     v = v & bits[offsets[k] + classes[k, i], w]
                     if v == 0:
@@ -548,4 +728,38 @@ def vectors(
                         v = v >> one
                         row += 1
                     best[i] = row
+                    break
+
+
+def scan(
+    low: cython.ulonglong[:, ::1],
+    high: cython.ulonglong[:, ::1],
+    care: cython.ulonglong[:, ::1],
+    value: cython.ulonglong[:, ::1],
+    ranges: cython.ulonglong[:, ::1],
+    bits: cython.ulonglong[:, ::1],
+    start: cython.int[::1],
+    best: cython.int[::1],
+) -> None:
+    """The first row from `start[i]` on that holds record i, one row after another; columns are lines."""
+    i: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    r: cython.Py_ssize_t
+    inside: cython.int
+    with cython.nogil:
+        for i in range(start.shape[0]):
+            best[i] = -1
+            for r in range(start[i], low.shape[1]):
+                inside = 1
+                for k in range(low.shape[0]):
+                    if not (low[k, r] <= ranges[k, i] <= high[k, r]):
+                        inside = 0
+                        break
+                if inside:
+                    for k in range(care.shape[0]):
+                        if bits[k, i] & care[k, r] != value[k, r]:
+                            inside = 0
+                            break
+                if inside:
+                    best[i] = r
                     break
