@@ -196,7 +196,8 @@ class _Records:
     size: int
     mask: NDArray[np.uint8]  # outcomes that are certain to be among them
     row: I32  # what decided the main way
-    maybe: I32  # the first undecided row before it
+    maybe: I32  # the first undecided row before that
+    first: I32  # the first undecided row so far
     other: I32  # the first undecided row of another outcome
     main: NDArray[np.bool_]  # the main way is not at its end
     ask: NDArray[np.bool_]
@@ -254,7 +255,7 @@ class Plan:
         """Every record through every stage."""
         none = np.full(size, -1, np.int32)
         r = _Records(
-            dict(columns), size, np.zeros(size, np.uint8), none.copy(), none.copy(), none,
+            dict(columns), size, np.zeros(size, np.uint8), none.copy(), none.copy(), none.copy(), none,
             np.ones(size, np.bool_), np.zeros(size, np.bool_), np.zeros(size, np.bool_), np.zeros(size, np.uint8),
         )  # fmt: skip
         alive: Where = None
@@ -269,6 +270,8 @@ class Plan:
                 alive = self._route(r, alive)
         left = slice(None) if alive is None else alive
         r.mask[left] |= _ACCEPT
+        nothing = r.row < 0
+        r.maybe[nothing] = r.first[nothing]
         return r
 
     def _hop(self, r: _Records, alive: Where) -> Where:
@@ -346,7 +349,6 @@ class _Passage:
         self.mask = np.zeros(size, np.uint8)
         self.forked = np.zeros(size, np.bool_)
         self.gone = np.zeros(size, np.bool_)  # asked of the rules
-        self.maybe = np.full(size, -1, np.int32)
         self.other = np.full(size, -1, np.int32)
         self.tasks: list[tuple[Where, int, bool]] = [(None, 0, True)]
 
@@ -413,9 +415,11 @@ class _Passage:
             ones = who[loose]
             self.r.loose[ones if self.at is None else self.at[ones]] = True
         if main:
-            for known, new in ((self.maybe, earliest), (self.other, other)):
-                fresh = (new != NONE) & (known[who] < 0)
-                known[who[fresh]] = asked.decider[new[fresh]]
+            fresh = (other != NONE) & (self.other[who] < 0)
+            self.other[who[fresh]] = asked.decider[other[fresh]]
+            ids = who if self.at is None else self.at[who]
+            fresh = (earliest != NONE) & (self.r.first[ids] < 0) & self.r.main[ids]
+            self.r.first[ids[fresh]] = asked.decider[earliest[fresh]]
         return stop
 
     def _decided(self, who: NDArray[np.intp], place: I32, decides: NDArray[np.bool_], *, main: bool) -> None:
@@ -452,9 +456,9 @@ class _Passage:
         r = self.r
         ids = who if self.at is None else self.at[who]
         open_ = r.main[ids]
-        ids, who, place = ids[open_], who[open_], place[open_]
+        ids, place = ids[open_], place[open_]
         r.row[ids] = self.asked.decider[place]
-        r.maybe[ids] = self.maybe[who]
+        r.maybe[ids] = r.first[ids]
         blocks = self.asked.does[place] != int(Does.ACCEPT)
         r.main[ids[blocks]] = False
 
@@ -475,13 +479,9 @@ class _Passage:
             return
         self.mask[who] |= _ACCEPT
         if main and asked.filters:
-            self._end_accepted(who, place)
-
-    def _end_accepted(self, who: NDArray[np.intp], place: int) -> None:
-        ids = who if self.at is None else self.at[who]
-        open_ = self.r.main[ids]
-        self.r.row[ids[open_]] = self.asked.decider[place]
-        self.r.maybe[ids[open_]] = self.maybe[who[open_]]
+            ids = ids[r.main[ids]]
+            r.row[ids] = asked.decider[place]
+            r.maybe[ids] = r.first[ids]
 
     def onward(self) -> NDArray[np.intp] | None:
         """The records that may go on to the next stage; None: all that came in."""

@@ -43,6 +43,9 @@ class Classification(Displayed):
     def __len__(self) -> int:
         return len(self.verdict)
 
+    def __bool__(self) -> bool:
+        raise TypeError("a Classification is neither true nor false; look at .verdict, or at .counts")
+
     @property
     def names(self) -> NDArray[np.str_]:
         """The verdicts in words."""
@@ -77,7 +80,15 @@ class Classification(Displayed):
         mixed = (keys[:, 0] << 62) ^ ((keys[:, 1] + 1) << 31) ^ (keys[:, 2] + 1)
         _, first, count = np.unique(mixed, return_index=True, return_counts=True)
         order = np.lexsort((first, -count))
-        return [(int(count[i]), *(int(v) for v in keys[first[i]])) for i in order]
+        return [
+            (
+                int(count[i]),
+                int(self.verdict[first[i]]),
+                int(self.row[first[i]]),
+                int(self.undecided[first[i]]),
+            )
+            for i in order
+        ]
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each verdict with what decides it, the most frequent first: plain data, with fixed keys."""
