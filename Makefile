@@ -34,6 +34,7 @@ test: .venv/.test
 
 check: .venv/.check lint types layers
 	$(PYTEST) -m "not soak" -n 2 --dist loadgroup tests
+	NETSIM_ENGINE=plain $(PYTEST) -m "not soak" -n 2 --dist loadgroup tests/space tests/rules
 	$(MAKE) docs notebooks
 
 format: .venv/.check
@@ -60,6 +61,7 @@ notebooks: .venv/.check
 
 soak: .venv/.test
 	HYPOTHESIS_PROFILE=soak $(PYTEST) -m "soak or not soak" -n 2 --dist loadgroup tests
+	NETSIM_ENGINE=plain $(PYTEST) -m "not soak" -n 2 --dist loadgroup tests
 
 real-data: .venv/.test
 	@$(PYTEST) -m real_data tests -rs

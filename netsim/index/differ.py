@@ -106,9 +106,9 @@ def unaligned(before: tuple[Rule, ...], after: tuple[Rule, ...]) -> tuple[list[R
     a, b = before[first : len(before) - last], after[first : len(after) - last]
     if not a or not b:
         return list(a), list(b)
-    # Rules that share their conditions' object are paired first: an edit leaves it alone, and it is found at once.
+    # Rules made of the same objects are paired first: an edit leaves them alone, and they are found at once.
     pairs = _paired(
-        list(enumerate(a)), list(enumerate(b)), lambda rule: (id(rule.conditions), *_key(rule)[1:])
+        list(enumerate(a)), list(enumerate(b)), lambda r: (id(r.conditions), id(r.action), id(r.effects))
     )
     in_a, in_b = {i for i, _ in pairs}, {j for _, j in pairs}
     left_a = [(i, rule) for i, rule in enumerate(a) if i not in in_a]
