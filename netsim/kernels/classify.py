@@ -176,14 +176,12 @@ def _grid(
     """
     i: cython.Py_ssize_t
     row: cython.int
-    nobody: cython.int = 0x7FFF_FFFF
-    if Cell2 is cython.ushort:
-        nobody = 0xFFFF
+    bound: cython.int
     if first < 0:
         for i in range(n):
             row = patterns[base + grid[place + work[1, i] + work[2, i]] * classes + work[0, i]]
-            row = NONE if row == nobody else row
-            best[at + i] = row if row < best[at + i] else best[at + i]
+            bound = best[at + i]
+            best[at + i] = bound ^ ((bound ^ row) & -(row < bound))  # a choice without a branch
     else:
         for i in range(n):
             row = patterns[
@@ -191,8 +189,8 @@ def _grid(
                 + grid[place + t32[first + work[1, i] * groups] + t32[second + work[2, i] * groups]] * classes
                 + work[0, i]
             ]
-            row = NONE if row == nobody else row
-            best[at + i] = row if row < best[at + i] else best[at + i]
+            bound = best[at + i]
+            best[at + i] = bound ^ ((bound ^ row) & -(row < bound))  # a choice without a branch
 
 
 @cython.cfunc
@@ -251,6 +249,8 @@ def _slots(
     t64: cython.ulonglong[::1],
     allows: cython.Py_ssize_t,
     words: cython.Py_ssize_t,
+    line: cython.Py_ssize_t,
+    other: cython.Py_ssize_t,
     work: cython.int[:, ::1],
     best: cython.int[::1],
 ) -> cython.Py_ssize_t:
@@ -269,14 +269,14 @@ def _slots(
     same: cython.int
     hit: cython.int
     for i in range(n):
-        y = t32[second + work[2, i] * groups]
-        s = slots + (cython.cast(cython.Py_ssize_t, t32[first + work[1, i] * groups]) + y) * 4
+        y = t32[second + work[other, i] * groups]
+        s = slots + (cython.cast(cython.Py_ssize_t, t32[first + work[line, i] * groups]) + y) * 4
         c = work[0, i]
         bound = best[at + i]
         row = t32[s + 1]
         same = (t32[s] == y) & (row < bound)
         hit = cython.cast(cython.int, (t64[allows + t32[s + 2] * words + (c >> 6)] >> (c & 63)) & 1) & same
-        best[at + i] = row if hit else bound
+        best[at + i] = bound ^ ((bound ^ row) & -hit)
         work[3, count] = i
         work[4, count] = t32[s + 3]
         count += same & (hit ^ 1) & (t32[s + 3] != 0)
@@ -330,7 +330,7 @@ def _sorted(
         row = t32[s + 1]
         same = (t64[keys + low] == key) & (row < bound)
         hit = cython.cast(cython.int, (t64[allows + t32[s + 2] * words + (c >> 6)] >> (c & 63)) & 1) & same
-        best[at + i] = row if hit else bound
+        best[at + i] = bound ^ ((bound ^ row) & -hit)
         work[3, count] = i
         work[4, count] = t32[s + 3]
         count += same & (hit ^ 1) & (t32[s + 3] != 0)
@@ -383,7 +383,7 @@ def _bucket(
             & (row < bound)
             & cython.cast(cython.int, (t64[allows + t32[s + 5] * words + (c >> 6)] >> (c & 63)) & 1)
         )
-        best[at + i] = row if hit else bound
+        best[at + i] = bound ^ ((bound ^ row) & -hit)
         work[3, count] = i
         work[4, count] = t32[s + 6]
         count += (hit ^ 1) & (t32[s + 6] != 0)
@@ -428,7 +428,8 @@ def run(
     fresh: cython.int,
     final: cython.int,
 ) -> None:
-    """Lowers `best` to the first row of each record. `fresh`: it holds nothing yet; `final`: no row becomes -1.
+    """Lowers `best` to the first row of each record. `fresh`: it holds nothing yet; `final`, if it is not 0, is
+    the number of rows, and what is no row becomes -1.
 
     Columns that the program does not name may be empty. `work` is 5 x 513, one a thread.
     """
@@ -495,7 +496,7 @@ def run(
                 elif op == SEGMENT:
                     if code[k, 2] < 0:
                         for i in range(n):
-                            work[which, i] = 0
+                            work[which, i] = code[k, 3]
                     else:
                         for i in range(n):
                             work[which, i] = ready[code[k, 2], at + i]
@@ -510,7 +511,7 @@ def run(
                         _grid(n, at, t32, which, code[k, 2], code[k, 3], t32, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
                 elif op == SLOTS or op == SORTED:
                     if op == SLOTS:
-                        count = _slots(n, at, t32, which, code[k, 2], code[k, 3], code[k, 4], t64, code[k, 8], code[k, 9], work, best)  # fmt: skip
+                        count = _slots(n, at, t32, which, code[k, 2], code[k, 3], code[k, 4], t64, code[k, 8], code[k, 9], code[k, 10], code[k, 11], work, best)  # fmt: skip
                     else:
                         count = _sorted(n, at, t32, which, code[k, 2], code[k, 3], code[k, 4], t64, code[k, 8], code[k, 9], code[k, 10], code[k, 11], work, best)  # fmt: skip
                     _rest(count, at, t32, code[k, 5], code[k, 6], code[k, 7], t64, code[k, 8], code[k, 9], work, best)  # fmt: skip
@@ -518,7 +519,7 @@ def run(
                     _bucket(first, second, n, at, which, code[k, 2], code[k, 3], t32, code[k, 4], code[k, 5], t64, code[k, 8], code[k, 9], work, best)  # fmt: skip
             if final:
                 for i in range(n):
-                    best[at + i] = -1 if best[at + i] == NONE else best[at + i]
+                    best[at + i] |= -(best[at + i] >= final)
             at += CHUNK
 
 

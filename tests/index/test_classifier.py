@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from netsim import kernels
 from netsim.errors import BudgetExceeded, Limits, QuestionError
-from netsim.index import classifier as c
+from netsim.index import segments, tables
 from netsim.index.classifier import Classifier
 from netsim.index.rows import INTERVALS, WORDS, Rows
 
@@ -121,21 +121,21 @@ def test_every_engine_gives_the_first_row(shape: str, seed: int, n: int) -> None
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("alone", "grid", "solved", "long", "nested"),
+@pytest.mark.parametrize(("merged", "grid", "solved", "long", "nested"),
                          [(0, 0, 0, 2, 0), (0, 1 << 19, 0, 1000, 4096), (0, 0, 1 << 30, 6, 4096), (1 << 30, 0, 0, 1, 0)])  # fmt: skip
 def test_each_form_of_the_tables(
-    monkeypatch: pytest.MonkeyPatch, engine: str, alone: int, grid: int, solved: int, long: int, nested: int
+    monkeypatch: pytest.MonkeyPatch, engine: str, merged: int, grid: int, solved: int, long: int, nested: int
 ) -> None:
     if engine not in engines():
         pytest.skip("nothing was compiled here")
     for name, value in (
-        ("ALONE", alone),
+        ("MERGED", merged),
         ("GRID", grid),
         ("SOLVED", solved),
         ("LONG", long),
         ("NESTED", nested),
     ):
-        monkeypatch.setattr(c, name, value)
+        monkeypatch.setattr(segments if name == "NESTED" else tables, name, value)
     for seed in range(4):
         rng = np.random.default_rng(seed)
         rows = random_rows(rng, 70, FIVE)
@@ -224,4 +224,5 @@ def test_stats_say_what_was_built() -> None:
     assert found["rows"] == 50
     assert found["memory_bytes"] > 0
     assert found["build_seconds"] > 0
-    assert sum(group["rows"] for group in found["groups"].values()) == 50
+    (part,) = found["parts"]
+    assert sum(group["rows"] for group in part["groups"].values()) == 50
