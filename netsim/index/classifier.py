@@ -151,7 +151,7 @@ class Classifier:
 
     def _slice(self, columns: Mapping[str, NDArray[Any]], start: int, stop: int, best: I32) -> None:
         """Some records through all parts."""
-        work = np.zeros((5, 513), np.int32)
+        work = np.zeros((7, 520), np.int32)
         last = len(self._parts) - 1
         for k, part in enumerate(self._parts):
             if isinstance(part, Part) and self._kernel is not None:
@@ -190,14 +190,25 @@ class Classifier:
         for at in range(start, stop, each):
             end = min(at + each, stop)
             inputs = [
-                view(np.ascontiguousarray(columns[c][at:end], kind) if c else nothing[kind]) for kind, c in names
+                view(np.ascontiguousarray(columns[c][at:end], kind) if c else nothing[kind])
+                for kind, c in names
             ]
             ready = np.zeros((max(1, len(part.ready)), end - at if part.ready else 1), np.int32)
             for line, what in enumerate(part.ready):
                 ready[line] = self._ready(part, what, columns, at, end)
-            self._kernel.run(*tables, *inputs, view(ready), view(work), view(best[at:end]), fresh, len(self.rows) if final else 0)  # type: ignore[union-attr]
+            self._kernel.run(
+                *tables,
+                *inputs,
+                view(ready),
+                view(work),
+                view(best[at:end]),
+                fresh,
+                len(self.rows) if final else 0,
+            )  # type: ignore[union-attr]
 
-    def _ready(self, part: Part, what: Step | int, columns: Mapping[str, NDArray[Any]], at: int, end: int) -> Any:
+    def _ready(
+        self, part: Part, what: Step | int, columns: Mapping[str, NDArray[Any]], at: int, end: int
+    ) -> Any:
         """One line of classes or segments that the program finds ready."""
         k, view = self._kernel, self._view
         assert k is not None
@@ -209,7 +220,9 @@ class Classifier:
         values = [view(np.ascontiguousarray(columns[c][at:end], np.uint64)) for c in names]
         found = np.zeros(end - at, np.int32)
         (k.search64 if len(values) == 1 else k.search128)(*values, view(starts), view(found))
-        return what.classes[found] if isinstance(what, Step) and what.classes is not None else found
+        if isinstance(what, Step):
+            return found if what.classes is None else what.classes[found]
+        return found * np.int32(max(1, len(part.groups)))
 
     def _by_vectors(
         self, part: _Vectors, columns: Mapping[str, NDArray[Any]], at: int, end: int, best: I32
@@ -331,7 +344,8 @@ def _starts(start: Any, size: int) -> I32:
     array = np.asarray(start)
     if array.shape != (size,) or array.dtype.kind not in "iu":
         raise QuestionError.of(
-            f"start is {array.dtype} of shape {array.shape}", hint=f"one row number for each of {size} records"
+            f"start is {array.dtype} of shape {array.shape}",
+            hint=f"one row number for each of {size} records",
         )
     if size and int(array.min()) < 0:
         raise QuestionError.of(f"start goes down to {int(array.min())}", hint="rows are numbered from 0")

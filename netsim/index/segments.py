@@ -70,9 +70,7 @@ class Axis:
         return (np.searchsorted(keys, key, side="right") - 1).astype(np.int32)
 
 
-def bounds_of(
-    low: Mapping[str, U64], high: Mapping[str, U64], columns: tuple[str, ...], size: int
-) -> Bounds:
+def bounds_of(low: Mapping[str, U64], high: Mapping[str, U64], columns: tuple[str, ...], size: int) -> Bounds:
     """The bounds of `size` rows on an axis; without columns everything is 0."""
     if not columns:
         nothing = np.zeros((1, size), np.uint64)

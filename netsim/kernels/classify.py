@@ -35,11 +35,6 @@ SORTED = cython.declare(cython.int, 8)
 BUCKET = cython.declare(cython.int, 9)
 
 CHUNK = cython.declare(cython.int, 512)
-NONE = cython.declare(cython.int, 0x7FFF_FFFF)
-LOW = cython.declare(cython.ulonglong, 0xFFFF_FFFF)
-WHOLE = cython.declare(cython.ulonglong, 0xFFFF_FFFF_FFFF_FFFF)
-FIRST = cython.declare(cython.ulonglong, 0x9E37_79B9_7F4A_7C15)
-SECOND = cython.declare(cython.ulonglong, 0xC2B2_AE3D_27D4_EB4F)
 
 Value = cython.fused_type(cython.uchar, cython.ushort)
 Cell = cython.fused_type(cython.ushort, cython.int)
@@ -132,10 +127,12 @@ def _search(
     bucket: cython.Py_ssize_t,
     shift: cython.int,
     starts: cython.Py_ssize_t,
+    scale: cython.int,
     work: cython.int[:, ::1],
     line: cython.Py_ssize_t,
 ) -> cython.void:
     """The segment of each value: the last whose start is not larger; the upper bits bound the search."""
+    low32: cython.ulonglong = 0xFFFF_FFFF
     i: cython.Py_ssize_t
     v: cython.longlong
     low: cython.Py_ssize_t
@@ -147,9 +144,9 @@ def _search(
         size = t32[bucket + (v >> shift) + 1] - low + 1
         while size > 1:
             half = size >> 1
-            low = low + half if (t32[starts + low + half] & LOW) <= v else low
+            low = low + half if (t32[starts + low + half] & low32) <= v else low
             size -= half
-        work[line, i] = low
+        work[line, i] = low * scale
 
 
 @cython.cfunc
@@ -161,7 +158,6 @@ def _grid(
     t32: cython.int[::1],
     first: cython.Py_ssize_t,
     second: cython.Py_ssize_t,
-    groups: cython.Py_ssize_t,
     grid: Cell[::1],
     place: cython.Py_ssize_t,
     patterns: Cell2[::1],
@@ -185,9 +181,7 @@ def _grid(
     else:
         for i in range(n):
             row = patterns[
-                base
-                + grid[place + t32[first + work[1, i] * groups] + t32[second + work[2, i] * groups]] * classes
-                + work[0, i]
+                base + grid[place + t32[first + work[1, i]] + t32[second + work[2, i]]] * classes + work[0, i]
             ]
             bound = best[at + i]
             best[at + i] = bound ^ ((bound ^ row) & -(row < bound))  # a choice without a branch
@@ -244,7 +238,6 @@ def _slots(
     t32: cython.int[::1],
     first: cython.Py_ssize_t,
     second: cython.Py_ssize_t,
-    groups: cython.Py_ssize_t,
     slots: cython.Py_ssize_t,
     t64: cython.ulonglong[::1],
     allows: cython.Py_ssize_t,
@@ -259,6 +252,7 @@ def _slots(
     The class on the first axis is where its slots begin, that on the second the distance from there; a slot
     is another's where it names another class.
     """
+    none: cython.int = 0x7FFF_FFFF
     i: cython.Py_ssize_t
     s: cython.Py_ssize_t
     count: cython.Py_ssize_t = 0
@@ -268,18 +262,25 @@ def _slots(
     bound: cython.int
     same: cython.int
     hit: cython.int
+    for i in range(n):  # a loop of few steps has many look-ups on their way at once
+        work[3, i] = t32[first + work[line, i]] + t32[second + work[other, i]]
     for i in range(n):
-        y = t32[second + work[other, i] * groups]
-        s = slots + (cython.cast(cython.Py_ssize_t, t32[first + work[line, i] * groups]) + y) * 4
+        s = slots + cython.cast(cython.Py_ssize_t, work[3, i]) * 4
+        row = t32[s + 1]
+        y = t32[second + work[other, i]]
+        work[4, i] = none ^ ((none ^ row) & -(t32[s] == y))
+        work[5, i] = t32[s + 2]
+        work[6, i] = t32[s + 3]
+    for i in range(n):
         c = work[0, i]
         bound = best[at + i]
-        row = t32[s + 1]
-        same = (t32[s] == y) & (row < bound)
-        hit = cython.cast(cython.int, (t64[allows + t32[s + 2] * words + (c >> 6)] >> (c & 63)) & 1) & same
+        row = work[4, i]
+        same = row < bound
+        hit = cython.cast(cython.int, (t64[allows + work[5, i] * words + (c >> 6)] >> (c & 63)) & 1) & same
         best[at + i] = bound ^ ((bound ^ row) & -hit)
         work[3, count] = i
-        work[4, count] = t32[s + 3]
-        count += same & (hit ^ 1) & (t32[s + 3] != 0)
+        work[4, count] = work[6, i]
+        count += same & (hit ^ 1) & (work[6, i] != 0)
     return count
 
 
@@ -292,7 +293,6 @@ def _sorted(
     t32: cython.int[::1],
     first: cython.Py_ssize_t,
     second: cython.Py_ssize_t,
-    groups: cython.Py_ssize_t,
     slots: cython.Py_ssize_t,
     t64: cython.ulonglong[::1],
     allows: cython.Py_ssize_t,
@@ -316,8 +316,8 @@ def _sorted(
     same: cython.int
     hit: cython.int
     for i in range(n):
-        key = t32[first + work[1, i] * groups]
-        key = (key << 32) | cython.cast(cython.ulonglong, t32[second + work[2, i] * groups])
+        key = t32[first + work[1, i]]
+        key = (key << 32) | cython.cast(cython.ulonglong, t32[second + work[2, i]])
         low = 0
         left = size
         while left > 1:
@@ -348,6 +348,8 @@ def _bucket(
     left_a: cython.int,
     left_b: cython.int,
     shift: cython.int,
+    t16: cython.ushort[::1],
+    marks: cython.Py_ssize_t,
     t32: cython.int[::1],
     slots: cython.Py_ssize_t,
     rest: cython.Py_ssize_t,
@@ -357,10 +359,18 @@ def _bucket(
     work: cython.int[:, ::1],
     best: cython.int[::1],
 ) -> cython.void:
-    """Lowers `best` by the rows of a bucket, which the upper bits of both addresses choose; each is compared whole."""
+    """Lowers `best` by the rows of a bucket, which the upper bits of both addresses choose; each is compared whole.
+
+    A bucket has 16 marks, set where it holds rows of such a hash: most records that meet none leave here.
+    """
+    low32: cython.ulonglong = 0xFFFF_FFFF
+    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
+    factor: cython.ulonglong = 0x9E37_79B9_7F4A_7C15
+    second_factor: cython.ulonglong = 0xC2B2_AE3D_27D4_EB4F
     i: cython.Py_ssize_t
     k: cython.Py_ssize_t
     s: cython.Py_ssize_t
+    met: cython.Py_ssize_t = 0
     count: cython.Py_ssize_t = 0
     a: cython.ulonglong
     b: cython.ulonglong
@@ -369,27 +379,36 @@ def _bucket(
     row: cython.int
     bound: cython.int
     hit: cython.int
-    for i in range(n):
+    for i in range(n):  # loops of few steps have many look-ups on their way at once
         a = first[at + i]
         b = second[at + i]
-        h = (((((a >> left_a) * SECOND) & WHOLE) + (b >> left_b)) * FIRST & WHOLE) >> shift
-        s = slots + cython.cast(cython.Py_ssize_t, h) * 8
+        h = ((((a >> left_a) * second_factor) & whole) + (b >> left_b)) * factor & whole
+        work[3, met] = i
+        work[4, met] = h >> shift
+        met += (t16[marks + cython.cast(cython.Py_ssize_t, h >> shift)] >> ((h >> 24) & 15)) & 1
+    for k in range(met):
+        work[5, k] = t32[slots + cython.cast(cython.Py_ssize_t, work[4, k]) * 8 + 4]
+    for k in range(met):
+        i = work[3, k]
+        s = slots + cython.cast(cython.Py_ssize_t, work[4, k]) * 8
+        a = first[at + i]
+        b = second[at + i]
         c = work[0, i]
         bound = best[at + i]
-        row = t32[s + 4]
+        row = work[5, k]
         hit = (
-            (((a - t32[s]) & LOW) <= (t32[s + 1] & LOW))
-            & (((b - t32[s + 2]) & LOW) <= (t32[s + 3] & LOW))
+            (((a - t32[s]) & low32) <= (t32[s + 1] & low32))
+            & (((b - t32[s + 2]) & low32) <= (t32[s + 3] & low32))
             & (row < bound)
             & cython.cast(cython.int, (t64[allows + t32[s + 5] * words + (c >> 6)] >> (c & 63)) & 1)
         )
         best[at + i] = bound ^ ((bound ^ row) & -hit)
-        work[3, count] = i
-        work[4, count] = t32[s + 6]
+        work[5, count] = i
+        work[6, count] = t32[s + 6]
         count += (hit ^ 1) & (t32[s + 6] != 0)
     for k in range(count):
-        i = work[3, k]
-        s = rest + work[4, k]
+        i = work[5, k]
+        s = rest + work[6, k]
         a = first[at + i]
         b = second[at + i]
         c = work[0, i]
@@ -397,8 +416,8 @@ def _bucket(
         row = t32[s + 4]
         while row < bound:
             if (
-                (((a - t32[s]) & LOW) <= (t32[s + 1] & LOW))
-                & (((b - t32[s + 2]) & LOW) <= (t32[s + 3] & LOW))
+                (((a - t32[s]) & low32) <= (t32[s + 1] & low32))
+                & (((b - t32[s + 2]) & low32) <= (t32[s + 3] & low32))
                 & cython.cast(cython.int, (t64[allows + t32[s + 5] * words + (c >> 6)] >> (c & 63)) & 1)
             ):
                 best[at + i] = row
@@ -431,8 +450,9 @@ def run(
     """Lowers `best` to the first row of each record. `fresh`: it holds nothing yet; `final`, if it is not 0, is
     the number of rows, and what is no row becomes -1.
 
-    Columns that the program does not name may be empty. `work` is 5 x 513, one a thread.
+    Columns that the program does not name may be empty. `work` is 7 x 520, one a thread.
     """
+    none: cython.int = 0x7FFF_FFFF
     total: cython.Py_ssize_t = best.shape[0]
     at: cython.Py_ssize_t
     n: cython.Py_ssize_t
@@ -450,7 +470,7 @@ def run(
             n = CHUNK if total - at > CHUNK else total - at
             if fresh:
                 for i in range(n):
-                    best[at + i] = NONE
+                    best[at + i] = none
             for i in range(n):
                 work[0, i] = 0
             for k in range(code.shape[0]):
@@ -492,7 +512,7 @@ def run(
                     if op == NESTED:
                         _nested(axis, at, n, t32, code[k, 2], code[k, 3], code[k, 4], work, which)
                     else:
-                        _search(axis, at, n, t32, code[k, 2], code[k, 3], code[k, 4], work, which)
+                        _search(axis, at, n, t32, code[k, 2], code[k, 3], code[k, 4], code[k, 5], work, which)
                 elif op == SEGMENT:
                     if code[k, 2] < 0:
                         for i in range(n):
@@ -502,21 +522,21 @@ def run(
                             work[which, i] = ready[code[k, 2], at + i]
                 elif op == GRID:
                     if code[k, 8] == 0:
-                        _grid(n, at, t32, which, code[k, 2], code[k, 3], t16, code[k, 4], t16, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                        _grid(n, at, t32, which, code[k, 2], t16, code[k, 4], t16, code[k, 6], code[k, 7], work, best)  # fmt: skip
                     elif code[k, 8] == 1:
-                        _grid(n, at, t32, which, code[k, 2], code[k, 3], t32, code[k, 4], t16, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                        _grid(n, at, t32, which, code[k, 2], t32, code[k, 4], t16, code[k, 6], code[k, 7], work, best)  # fmt: skip
                     elif code[k, 8] == 2:
-                        _grid(n, at, t32, which, code[k, 2], code[k, 3], t16, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                        _grid(n, at, t32, which, code[k, 2], t16, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
                     else:
-                        _grid(n, at, t32, which, code[k, 2], code[k, 3], t32, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                        _grid(n, at, t32, which, code[k, 2], t32, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
                 elif op == SLOTS or op == SORTED:
                     if op == SLOTS:
-                        count = _slots(n, at, t32, which, code[k, 2], code[k, 3], code[k, 4], t64, code[k, 8], code[k, 9], code[k, 10], code[k, 11], work, best)  # fmt: skip
+                        count = _slots(n, at, t32, which, code[k, 2], code[k, 4], t64, code[k, 8], code[k, 9], code[k, 10], code[k, 11], work, best)  # fmt: skip
                     else:
-                        count = _sorted(n, at, t32, which, code[k, 2], code[k, 3], code[k, 4], t64, code[k, 8], code[k, 9], code[k, 10], code[k, 11], work, best)  # fmt: skip
+                        count = _sorted(n, at, t32, which, code[k, 2], code[k, 4], t64, code[k, 8], code[k, 9], code[k, 10], code[k, 11], work, best)  # fmt: skip
                     _rest(count, at, t32, code[k, 5], code[k, 6], code[k, 7], t64, code[k, 8], code[k, 9], work, best)  # fmt: skip
                 else:
-                    _bucket(first, second, n, at, which, code[k, 2], code[k, 3], t32, code[k, 4], code[k, 5], t64, code[k, 8], code[k, 9], work, best)  # fmt: skip
+                    _bucket(first, second, n, at, which, code[k, 2], code[k, 3], t16, code[k, 6], t32, code[k, 4], code[k, 5], t64, code[k, 8], code[k, 9], work, best)  # fmt: skip
             if final:
                 for i in range(n):
                     best[at + i] |= -(best[at + i] >= final)
@@ -579,58 +599,54 @@ def comb(
     taken: cython.uchar[::1],
     used: cython.uchar[::1],
     base: cython.int[::1],
+    goal: cython.Py_ssize_t,
     tries: cython.int,
 ) -> int:
     """Lays sparse lines of a table over each other so that no two entries meet (Tarjan and Yao, CACM 1979).
 
     Line k has entries at `second[begin[k]:begin[k + 1]]`, ascending; lines are laid in `order`, long ones first.
-    `base[k]` becomes where line k begins, different for each; the first base is left to nobody. `taken` is as
-    long as the result may be. Gives the length of the result, or -1 where it would be longer.
+    `base[k]` becomes where line k begins, different for each; the first base is left to nobody. A line goes to
+    the first place after that of the line before it where it fits, around within `goal` places, and after
+    `tries` behind all others. `taken` is as long as the result may be. Gives the length of the result, or -1
+    where it would be longer.
     """
     j: cython.Py_ssize_t
     k: cython.Py_ssize_t
     e: cython.Py_ssize_t
-    s: cython.Py_ssize_t
-    free: cython.Py_ssize_t = 0
+    s: cython.Py_ssize_t = 0
     behind: cython.Py_ssize_t = 0
     place: cython.Py_ssize_t
     left: cython.int
     fits: cython.int
     size: cython.Py_ssize_t = taken.shape[0]
-    bases: cython.Py_ssize_t = used.shape[0]
+    low: cython.Py_ssize_t
     last: cython.Py_ssize_t
     failed: cython.int = 0
     with cython.nogil:
         used[0] = 1
         for j in range(order.shape[0]):
             k = order[j]
-            while free < size and taken[free]:
-                free += 1
+            low = second[begin[k]]
             last = second[begin[k + 1] - 1]
-            s = free
             left = tries
-            place = -1
-            while place < 0:
+            fits = 0
+            while not fits:
+                if left > 0 and (s - low + last >= goal or s < low):
+                    s = low
                 if left == 0 and s < behind:
-                    s = behind
+                    s = behind if behind > low else low
                 left -= 1
-                if s < second[begin[k]]:
-                    s = second[begin[k]]
-                while s < size and taken[s]:
-                    s += 1
-                place = s - second[begin[k]]
-                if place + last >= size or place >= bases:
+                place = s - low
+                if place + last >= size:
                     failed = 1
                     break
-                fits = not used[place]
+                fits = not (taken[s] | used[place])
                 if fits:
-                    for e in range(begin[k], begin[k + 1]):
+                    for e in range(begin[k] + 1, begin[k + 1]):
                         if taken[place + second[e]]:
                             fits = 0
                             break
-                if not fits:
-                    place = -1
-                    s += 1
+                s += 1
             if failed:
                 break
             used[place] = 1
@@ -649,9 +665,13 @@ def occupied(
     left_b: cython.int,
     shift: cython.int,
     where: cython.int[::1],
+    mark: cython.uchar[::1],
     counts: cython.int[::1],
 ) -> None:
-    """The bucket of each row, as `_bucket` computes it, and how many rows each bucket has."""
+    """The bucket and the mark of each row, as `_bucket` computes them, and how many rows each bucket has."""
+    second_factor: cython.ulonglong = 0xC2B2_AE3D_27D4_EB4F
+    factor: cython.ulonglong = 0x9E37_79B9_7F4A_7C15
+    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
     i: cython.Py_ssize_t
     a: cython.ulonglong
     b: cython.ulonglong
@@ -660,9 +680,10 @@ def occupied(
         for i in range(first.shape[0]):
             a = first[i]
             b = second[i]
-            h = (((((a >> left_a) * SECOND) & WHOLE) + (b >> left_b)) * FIRST & WHOLE) >> shift
-            where[i] = h
-            counts[h] += 1
+            h = ((((a >> left_a) * second_factor) & whole) + (b >> left_b)) * factor & whole
+            where[i] = h >> shift
+            mark[i] = (h >> 24) & 15
+            counts[where[i]] += 1
 
 
 def resolve(
@@ -675,6 +696,7 @@ def resolve(
     left: cython.ulonglong[::1],
 ) -> None:
     """The patterns of lists `first[k] .. last[k] - 1`: for each class the first row that admits it; they begin as NONE."""
+    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
     k: cython.Py_ssize_t
     i: cython.longlong
     w: cython.Py_ssize_t
@@ -685,7 +707,7 @@ def resolve(
     with cython.nogil:
         for k in range(first.shape[0]):
             for w in range(words):
-                left[w] = WHOLE
+                left[w] = whole
             for i in range(first[k], last[k]):
                 for w in range(words):
                     some = left[w] & allows[specs[i], w]
@@ -706,6 +728,7 @@ def vectors(
     best: cython.int[::1],
 ) -> None:
     """The first row that every column admits: `bits[offsets[k] + class]` are the rows that column k admits."""
+    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
     i: cython.Py_ssize_t
     k: cython.Py_ssize_t
     w: cython.Py_ssize_t
@@ -718,7 +741,7 @@ def vectors(
         for i in range(classes.shape[1]):
             best[i] = -1
             for w in range(words):
-                v = WHOLE
+                v = whole
                 for k in range(columns):
                     v = v & bits[offsets[k] + classes[k, i], w]
                     if v == 0:
