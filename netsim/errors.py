@@ -108,7 +108,8 @@ class Limits:
     """Every limit of netsim in one place. Each is a named error, never a truncation.
 
     Sizes are in bytes, the others are counts. `nodes` bounds the decision-diagram nodes that one
-    compilation or question may create, `memory` the bytes of all of them.
+    compilation or question may create, `memory` the bytes of all of them, `rows` the rows of a rule set's
+    chains with jumps expanded.
     """
 
     input_size: int = 64 << 20
@@ -124,6 +125,7 @@ class Limits:
     memory: int = 4 << 30
     states: int = 5_000
     paths: int = 10_000
+    rows: int = 500_000
 
 
 DEFAULT_LIMITS = Limits()

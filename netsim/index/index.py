@@ -1,7 +1,7 @@
 """The compiled, searchable form of one rule set: one packet, sets of packets, and what decides them.
 
-Everything is compiled on first use and kept: asking about one packet builds no diagram, and asking
-about sets builds no bit vectors. The index agrees with `rules.evaluate` on every packet.
+Everything is compiled on first use and kept: asking about one packet builds no diagram, asking about sets
+builds no bit vectors, and only batches build rows and classifiers. The index agrees with `rules.evaluate` on every packet.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 import attrs
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits
+from netsim.index.deciders import Deciders
 from netsim.index.lookup import Lookup
-from netsim.rules.evaluate import ANY_OUTCOME, Reason, Ruling, TooManyWays, Walk
+from netsim.rules.evaluate import ANY_OUTCOME, Find, Found, Known, Reason, Ruling, TooManyWays, Walk
 from netsim.rules.journey import NO_ADDRESSES, Addresses
-from netsim.rules.model import VERDICTS_OF, Outcome, Point, Rule, RuleSet, Verdict
+from netsim.rules.model import VERDICTS_OF, Chain, Outcome, Point, Rule, RuleSet, Verdict
 from netsim.space.packet import Packet
 
 
@@ -48,6 +49,24 @@ def _share(part: Any, asked: Any) -> Fraction:
     return max(sizes, default=Fraction(0))
 
 
+STEPS = 100_000
+"""How many rules one packet may meet before the sets answer: 30 levels of two jumps each are 2^30 paths."""
+
+
+class _Steps:
+    """A `Find` that gives up behind `STEPS` rules that may match."""
+
+    def __init__(self, find: Find) -> None:
+        self.find = find
+        self.left = STEPS
+
+    def __call__(self, chain: Chain, start: int, values: Mapping[str, Any], known: Known) -> Found | None:
+        self.left -= 1
+        if self.left < 0:
+            raise TooManyWays(STEPS, (), None)
+        return self.find(chain, start, values, known)
+
+
 class Index:
     """The index of `rules`. `addresses` are the device's own; `variables` see `compile.numbered`.
 
@@ -71,8 +90,45 @@ class Index:
         self.limits = limits
 
     @cached_property
+    def _find(self) -> _Steps:
+        return _Steps(Lookup(self.rules))
+
+    @cached_property
     def _walk(self) -> Walk:
-        return Walk(self.rules, self.addresses, Lookup(self.rules), self.limits)
+        return Walk(self.rules, self.addresses, self._find, self.limits)
+
+    @cached_property
+    def deciders(self) -> Deciders:
+        """The rules and policies by the numbers that `classify` gives them."""
+        return Deciders(self.rules)
+
+    @cached_property
+    def _batches(self) -> dict[Point, Any]:
+        return {}
+
+    def batches(self, hook: Point) -> Any:
+        """The hook made ready for batches (`index.batches.Batches`)."""
+        from netsim.index.batches import Batches
+
+        found = self._batches.get(hook)
+        if found is None:
+            found = self._batches[hook] = Batches(
+                self.rules, self.deciders, hook, self.addresses, self.limits,
+                lambda values: self.decide(Packet.from_values(values), hook=hook),
+            )  # fmt: skip
+        return found
+
+    def classify(self, batch: Any, *, hook: Point = Point.FORWARD, threads: int = 1) -> Any:
+        """The verdict on every record of a batch, equal to that of `decide`, and what decides it.
+
+        `batch` maps names of fields to arrays (`index.columns`); the answer is a `Classification`. Raises
+        `QuestionError` for what is no batch.
+        """
+        from netsim.index.classification import Classification
+        from netsim.index.columns import batch_of
+
+        verdict, row, undecided = self.batches(hook).classify(batch_of(batch), threads)
+        return Classification(verdict, row, undecided, self.deciders)
 
     @cached_property
     def flow(self) -> Any:
@@ -90,6 +146,7 @@ class Index:
         Where undecided conditions make too many ways the sets answer, which do not go them one by one:
         the outcomes are the same, the packet after is left open. Out of their budget too it is unknown.
         """
+        self._find.left = STEPS
         try:
             return self._walk.rule(packet, hook)
         except TooManyWays as error:
@@ -161,11 +218,15 @@ class Index:
         return tuple(found)
 
     def stats(self) -> dict[str, Any]:
-        """How large the index is: rules, chains, and the diagram nodes of its compiled chains."""
+        """How large the index is: rules, chains, compiled chains, and for each hook what answers batches.
+
+        `classify` holds for each hook its rows, the classifiers built so far, and what rows cannot answer and why.
+        """
         functions = self.flow.functions._functions if "flow" in self.__dict__ else {}
         return {
             "rules": sum(1 for _ in self.rules.rules()),
             "chains": len(self.rules.chains),
             "chains_compiled": len(functions),
             "transformations": sum(len(f) for f in functions.values()),
+            "classify": {hook.name.lower(): found.stats() for hook, found in self._batches.items()},
         }

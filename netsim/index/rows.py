@@ -140,7 +140,7 @@ Possible = tuple[Product, bool]
 MOST = 1 << 20
 """How many products one rule may have."""
 
-_EVERYTHING: tuple[Possible, ...] = (({}, True),)
+EVERYTHING: tuple[Possible, ...] = (({}, True),)
 _ALL: list[Product] = [{}]
 
 
@@ -241,12 +241,16 @@ def _applies(field: str, free: frozenset[str]) -> list[Product]:
     return found
 
 
-def _and(a: Sequence[Possible], b: Sequence[Possible]) -> Sequence[Possible]:
-    if a is _EVERYTHING or b is _EVERYTHING:
-        return b if a is _EVERYTHING else a
+def both(a: Sequence[Possible], b: Sequence[Possible]) -> Sequence[Possible]:
+    """Where both of two conditions may hold, the products where they surely do first if those of each are."""
+    if a is EVERYTHING or b is EVERYTHING:
+        return b if a is EVERYTHING else a
     if len(a) * len(b) > MOST:
         raise BudgetExceeded(f"the conditions of one rule make more than {MOST} rows")
-    return [(m, s and t) for p, s in a for q, t in b if (m := meet(p, q)) is not None]
+    found = [(m, s and t) for p, s in a for q, t in b if (m := meet(p, q)) is not None]
+    if (len(found) > 1 and found[0][1] != found[-1][1]) or (len(a) > 1 and len(b) > 1):
+        found.sort(key=lambda p: not p[1])
+    return found
 
 
 def _without(found: list[Product], others: Iterable[Product]) -> list[Product]:
@@ -312,13 +316,11 @@ def rows_of(
     overlap one that is not. Fields that need something of a field in `free` apply whatever that is.
     Raises `BudgetExceeded` where one rule makes more than `MOST` products.
     """
-    found: Sequence[Possible] = _EVERYTHING
+    found: Sequence[Possible] = EVERYTHING
     for condition in sorted(conditions, key=_needy):
-        found = _and(found, _condition(condition, open_, free))
+        found = both(found, _condition(condition, open_, free))
         if not found:
             return ()
-    if len(found) > 1 and not all(s for _, s in found):
-        return sorted(found, key=lambda p: not p[1])
     return found
 
 
@@ -338,4 +340,16 @@ def chain_rows(chain: Chain) -> tuple[Rows, NDArray[np.bool_]]:
     return Rows.of(products, rule), np.array(sure, np.bool_)
 
 
-__all__ = ["INTERVALS", "WORDS", "Possible", "Product", "Rows", "chain_rows", "meet", "minus", "rows_of"]
+__all__ = [
+    "EVERYTHING",
+    "INTERVALS",
+    "WORDS",
+    "Possible",
+    "Product",
+    "Rows",
+    "both",
+    "chain_rows",
+    "meet",
+    "minus",
+    "rows_of",
+]

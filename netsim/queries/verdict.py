@@ -283,6 +283,17 @@ class Rules(Displayed):
             packet, point = packet_of(row, HOOKS[hook])
             yield Decision(packet, self.index.decide(packet, hook=point)).row(row.get("id"))
 
+    def classify(self, batch: Any, *, hook: str | Point = "forward", threads: int = 1) -> Any:
+        """The verdict on each record of a batch of columns; the same as `decide` says, many at once.
+
+        `batch` maps fields to arrays of one length: `src`, `dst`, `protocol`, `sport`, `dport` and all others
+        of `Packet` (docs/classify.md says how each is written). The result has three columns: `verdict`, `row`
+        (the first rule that surely decides) and `undecided` (the first before it that may decide otherwise).
+        Raises `QuestionError` for what is no such batch. No records: empty columns.
+        """
+        point = HOOKS[hook] if isinstance(hook, str) else hook
+        return self.index.classify(batch, hook=point, threads=threads)
+
     @property
     def permitted(self) -> Any:
         """The packets that are surely accepted on the forward hook, a `PacketSet`."""
