@@ -21,9 +21,9 @@ HEAD = "| row | median | best | worst | beside it: median (ratio) | build | memo
 
 
 def mean(values: Iterable[float]) -> float:
-    """The geometric mean; of nothing, an error."""
+    """The geometric mean; 0 where a value is."""
     found = list(values)
-    return math.exp(sum(map(math.log, found)) / len(found))
+    return 0.0 if 0 in found else math.exp(sum(map(math.log, found)) / len(found))
 
 
 def seconds(value: float) -> str:
@@ -71,7 +71,11 @@ class Line:
         given = info.get("list", "")
         name = row["name"].removeprefix("test_").replace("_", " ", row["name"].count("_"))
         if given:
-            name = re.sub(rf"\[{re.escape(given.replace('_', ' '))}-?(.*)\]$", lambda m: f", {m[1]}" if m[1] else "", name)
+            name = re.sub(
+                rf"\[{re.escape(given.replace('_', ' '))}-?(.*)\]$",
+                lambda m: f", {m[1]}" if m[1] else "",
+                name,
+            )
         work = info.get("work", 1)
         return cls(name, given, work, stats["median"], stats["min"], stats["max"], peers, build, memory)
 
@@ -98,8 +102,11 @@ def _mean(lines: list[Line], list_: str) -> Line:
     peers = [{k.split(" AVX")[0].split(" SSE")[0]: v for k, v in line.peers.items()} for line in lines]
     common = [k for k in peers[0] if all(k in p for p in peers)]
     work = lines[0].work
+    median, best, worst = (
+        work * mean(getattr(x, k) / x.work for x in lines) for k in ("median", "best", "worst")
+    )
     return Line(
-        lines[0].name, list_, work, *(work * mean(getattr(x, k) / x.work for x in lines) for k in ("median", "best", "worst")),
+        lines[0].name, list_, work, median, best, worst,
         {k: (work, work * mean(p[k][1] / p[k][0] for p in peers), mean(p[k][2] for p in peers)) for k in common},
         merged([x.build for x in lines]), merged([x.memory for x in lines]),
     )  # fmt: skip

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import classbench, lists, traces
+from benchmarks import classbench, traces
 from benchmarks.interleave import against
-from benchmarks.lists import List, scan
+from benchmarks.lists import List, listed, scan
 from benchmarks.peers import Missing, Peer
 from benchmarks.peers.aclcheck import Aclcheck
 from benchmarks.peers.dpdk import Dpdk
@@ -34,10 +34,6 @@ PACKETS = 1_000_000
 def of(*sizes: str) -> list[str]:
     """The chosen lists of some sizes."""
     return [name for name in LISTS if name.split("_")[1] in sizes]
-
-
-def listed(name: str) -> List:
-    return lists.named(name) if name.startswith("site") else classbench.load(name)
 
 
 @lru_cache(maxsize=1)
@@ -119,7 +115,9 @@ def test_two_threads(benchmark: Any, name: str) -> None:
 PEERS: tuple[type[Peer], ...] = (NumpyLoop, NetaddrLoop, Aclcheck)
 
 
-def beside_loops(benchmark: Any, name: str, ours: Classifier, records: int, kinds: tuple[type[Peer], ...]) -> None:
+def beside_loops(
+    benchmark: Any, name: str, ours: Classifier, records: int, kinds: tuple[type[Peer], ...]
+) -> None:
     """The uniform trace; slow peers take its first records, and the ratio is for one."""
     given = listed(name)
     trace = traces.make(given, "uniform", records)
@@ -166,4 +164,6 @@ def test_classify_with_numba(benchmark: Any, name: str) -> None:
         pytest.skip(str(missing))
     trace = traces.make(given, "uniform", PACKETS)
     assert np.array_equal(peer.first(trace), ours.first(trace))
-    against(benchmark, lambda: ours.first(trace), {"numba": lambda: peer.first(trace)}, list=name, work=PACKETS)
+    against(
+        benchmark, lambda: ours.first(trace), {"numba": lambda: peer.first(trace)}, list=name, work=PACKETS
+    )

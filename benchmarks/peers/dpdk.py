@@ -101,7 +101,15 @@ class Dpdk:
         mask = np.where(low["protocol"] == high["protocol"], 255, 0).astype(np.uint8)
         self.flags = "tcp_flags" in given.care
         care, value = (given.care["tcp_flags"], given.value["tcp_flags"]) if self.flags else (None, None)
-        columns = [values, lengths, ports, protocol, mask, _bytes(value), _bytes(care)]
+        columns: list[NDArray[Any] | None] = [
+            values,
+            lengths,
+            ports,
+            protocol,
+            mask,
+            _bytes(value),
+            _bytes(care),
+        ]
         self.built = _Built()
         error = ctypes.create_string_buffer(256)
         began = time.perf_counter()
@@ -128,7 +136,13 @@ class Dpdk:
         self.keys = np.zeros(n * self.library.dpdk_key_size(ctypes.byref(self.built)), np.uint8)
         self.pointers = np.zeros(n, np.uint64)
         self.results = np.zeros(n, np.uint32)
-        columns = [_addresses(trace), trace["sport"], trace["dport"], trace["protocol"], trace["tcp_flags"] if self.flags else None]
+        columns = [
+            _addresses(trace),
+            trace["sport"],
+            trace["dport"],
+            trace["protocol"],
+            trace["tcp_flags"] if self.flags else None,
+        ]
         self.library.dpdk_keys(
             ctypes.byref(self.built), n, *map(_pointer, columns), _pointer(self.keys), _pointer(self.pointers)
         )
