@@ -469,9 +469,10 @@ class _Passage:
         self.gone[who[both]] = True
         who = who[~both]
         ids = who if self.at is None else self.at[who]
-        for effect in asked.stage.effects[place]:
+        effects = asked.stage.effects[place]
+        for effect in effects:
             _apply(effect, r, ids)
-        if asked.stage.nat:
+        if any(isinstance(effect, Nat | Netmap) for effect in effects):
             r.translated[ids] |= _KIND[nat_kind(asked.stage.point)]
         target = int(asked.target[place])
         if target >= 0:
