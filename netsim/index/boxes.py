@@ -166,7 +166,18 @@ def is_empty(box: Box) -> bool:
 
 def meets(a: Box, b: Box) -> bool:
     """Whether two boxes have a common packet."""
-    return all(intersect(ranges, b[d]) if d in b else ranges for d, ranges in a.items()) and all(b.values())
+    for dimension, ranges in a.items():
+        other = b.get(dimension)
+        if other is None:
+            if not ranges:
+                return False
+        elif len(ranges) == 1 == len(other):  # by far the most frequent
+            (low, high), (lo, hi) = ranges[0], other[0]
+            if low > hi or lo > high:
+                return False
+        elif not intersect(ranges, other):
+            return False
+    return all(b.values())
 
 
 def within(a: Box, b: Box) -> bool:

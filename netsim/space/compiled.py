@@ -71,7 +71,10 @@ class CompiledPool(Pool):
         if answer != self._full:
             raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
         if self._nodes.memory() * 2 > self.memory:
-            raise BudgetExceeded(f"this needs more than {self.memory >> 20} MiB of diagrams (Limits.memory)")
+            raise BudgetExceeded(
+                f"this and the questions before it need more than {self.memory >> 20} MiB of diagrams "
+                "(Limits.memory); a new process starts with none"
+            )
         self._nodes.grow()
 
     def _unite(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
