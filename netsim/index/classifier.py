@@ -42,14 +42,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits, QuestionError
+from netsim.index.buckets import NONE
 from netsim.index.rows import INTERVALS, WORDS, Rows
 from netsim.index.specs import Step, TooMany, steps_of, unpacked
-from netsim.index.tables import NONE, SLOT_INPUTS, Group, Part
+from netsim.index.tables import SLOT_INPUTS, Group, Part
 from netsim.kernels import Engine, engine, kernel
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
+_INPUTS = [np.dtype(kind) for kind in ("u4", "u4", *["u1"] * SLOT_INPUTS, *["u2"] * SLOT_INPUTS)]
+"""The types of the columns that a program reads as they are: axes, columns of 8 bits, of 16."""
 BLOCK = 8192
 """Records that are converted, or go through numpy's steps, together."""
 
@@ -84,6 +87,11 @@ class Classifier:
         self._parts: list[Part | _Vectors] = [
             self._part(np.flatnonzero(six == which)) for which in (False, True) if bool((six == which).any())
         ]
+        if self.memory() > limits.memory:
+            raise BudgetExceeded(
+                f"a classifier of these {len(rows)} rows takes {self.memory() >> 20} MiB, "
+                f"more than {limits.memory >> 20} (Limits.memory)"
+            )
         self.build_seconds = time.perf_counter() - began
 
     def _part(self, member: I64) -> Part | _Vectors:
@@ -173,30 +181,30 @@ class Classifier:
         fresh: bool, final: bool,
     ) -> None:  # fmt: skip
         """Some records through the compiled steps of a part."""
-        axes = [axis.columns[0] if len(axis.columns) == 1 else "" for axis in part.axes]
-        wanted = [
-            (np.dtype(np.uint32), [axes[0]]),
-            (np.dtype(np.uint32), [axes[1]]),
-            *((np.dtype(np.uint8), [c]) for c in [*part.bytes, *[""] * (SLOT_INPUTS - len(part.bytes))]),
-            *((np.dtype(np.uint16), [c]) for c in [*part.words, *[""] * (SLOT_INPUTS - len(part.words))]),
+        kernel, view = self._kernel, self._view
+        assert kernel is not None
+        names = [
+            *(axis.columns[0] if len(axis.columns) == 1 else "" for axis in part.axes),
+            *[*part.bytes, "", "", "", ""][:SLOT_INPUTS],
+            *[*part.words, "", "", "", ""][:SLOT_INPUTS],
         ]
-        names = [(kind, name) for kind, (name,) in wanted]
         natural = not part.ready and all(
-            columns[c].dtype == kind and columns[c].flags.c_contiguous for kind, c in names if c
+            columns[c].dtype == kind and columns[c].flags.c_contiguous and columns[c].flags.writeable
+            for c, kind in zip(names, _INPUTS, strict=True)
+            if c
         )
-        view, each = self._view, stop - start if natural else BLOCK
-        nothing = {kind: np.zeros(0, kind) for kind, _ in names}
+        each = stop - start if natural else BLOCK
         tables = [view(part.code), *map(view, part.pools)]
         for at in range(start, stop, each):
             end = min(at + each, stop)
             inputs = [
-                view(np.ascontiguousarray(columns[c][at:end], kind) if c else nothing[kind])
-                for kind, c in names
+                view(_taken(columns[c][at:end], kind) if c else np.zeros(0, kind))
+                for c, kind in zip(names, _INPUTS, strict=True)
             ]
             ready = np.zeros((max(1, len(part.ready)), end - at if part.ready else 1), np.int32)
             for line, what in enumerate(part.ready):
                 ready[line] = self._ready(part, what, columns, at, end)
-            self._kernel.run(
+            kernel.run(
                 *tables,
                 *inputs,
                 view(ready),
@@ -204,7 +212,7 @@ class Classifier:
                 view(best[at:end]),
                 fresh,
                 len(self.rows) if final else 0,
-            )  # type: ignore[union-attr]
+            )
 
     def _ready(
         self, part: Part, what: Step | int, columns: Mapping[str, NDArray[Any]], at: int, end: int
@@ -213,11 +221,10 @@ class Classifier:
         k, view = self._kernel, self._view
         assert k is not None
         starts = what.starts if isinstance(what, Step) else part.axes[what].starts
-        if starts is None:
-            assert isinstance(what, Step)
+        if isinstance(what, Step) and what.classes is None:
             return what.of(columns[what.column][at:end])
         names = (what.column,) if isinstance(what, Step) else part.axes[what].columns
-        values = [view(np.ascontiguousarray(columns[c][at:end], np.uint64)) for c in names]
+        values = [view(_taken(columns[c][at:end], np.dtype(np.uint64))) for c in names]
         found = np.zeros(end - at, np.int32)
         (k.search64 if len(values) == 1 else k.search128)(*values, view(starts), view(found))
         if isinstance(what, Step):
@@ -340,6 +347,12 @@ def _lowered(part: Part, g: Group, entry: I64, classes: I64, where: I64, best: I
         place, c, there = place[on] + 2, c[on], there[on]
 
 
+def _taken(values: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Values as a kernel reads them; kernels want arrays that could be written to."""
+    array = np.ascontiguousarray(values, kind)
+    return array if array.flags.writeable else array.copy()
+
+
 def _starts(start: Any, size: int) -> I32:
     array = np.asarray(start)
     if array.shape != (size,) or array.dtype.kind not in "iu":
@@ -349,7 +362,8 @@ def _starts(start: Any, size: int) -> I32:
         )
     if size and int(array.min()) < 0:
         raise QuestionError.of(f"start goes down to {int(array.min())}", hint="rows are numbered from 0")
-    return np.minimum(array, NONE).astype(np.int32)
+    found: I32 = np.minimum(array, NONE).astype(np.int32)
+    return found
 
 
 def _checked(rows: Rows, columns: Mapping[str, Any]) -> tuple[int, dict[str, NDArray[Any]]]:

@@ -25,7 +25,7 @@ I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 TABLE = 16
 """Columns of so many bits are looked up by value."""
-CELLS = 1 << 22
+CELLS = 1 << 21
 """The most cells of a table that combines two columns."""
 SLICE = 1 << 24
 """Cells of booleans that are worked on together."""
@@ -76,10 +76,9 @@ class Step:
 
     column: str
     table: NDArray[np.uint16] | None  # value -> class
-    starts: U64 | None  # or segments, searched
+    starts: U64 | None  # or the starts of segments and their classes
     classes: I32 | None
-    care: int
-    value: int  # or one test of a word: class 1 where it holds
+    care: int  # or, for a word, the values that these bits are compared with, in `starts`: class 0 where none is met
     holds: U64  # class -> specs
     pairs: I32 | None = None  # class before * width + class -> class; None for the first column
     width: int = 1
@@ -88,14 +87,13 @@ class Step:
         """The classes of values."""
         if self.table is not None:
             return np.asarray(self.table[values])
-        if self.starts is not None:
-            assert self.classes is not None
+        assert self.starts is not None
+        if self.classes is not None:
             at = np.searchsorted(self.starts, values.astype(np.uint64), side="right") - 1
             return np.asarray(self.classes[at])
-        test: I32 = ((values.astype(np.uint64) & np.uint64(self.care)) == np.uint64(self.value)).astype(
-            np.int32
-        )
-        return test
+        bits = values.astype(np.uint64) & np.uint64(self.care)
+        place = np.minimum(np.searchsorted(self.starts, bits), len(self.starts) - 1)
+        return np.where(self.starts[place] == bits, place + 1, 0).astype(np.int32)
 
 
 def steps_of(column: str, one: U64, two: U64) -> list[Step]:
@@ -111,22 +109,24 @@ def steps_of(column: str, one: U64, two: U64) -> list[Step]:
         holds = np.concatenate([packed((one <= part) & (part <= two)) for part in parts])
         kept, number = distinct([holds[:, w] for w in range(holds.shape[1])])
         if top < 1 << TABLE:
-            sizes = np.diff(np.append(starts, np.uint64(top + 1)).astype(np.int64))
+            ends = np.append(starts[1:], np.uint64(top + 1))
+            sizes = (ends - starts).astype(np.int64)
             table = np.repeat(number, sizes).astype(np.uint16)
-            return [Step(column, table, None, None, 0, 0, holds[kept])]
-        return [Step(column, None, starts, number.astype(np.int32), 0, 0, holds[kept])]
+            return [Step(column, table, None, None, 0, holds[kept])]
+        return [Step(column, None, starts, number.astype(np.int32), 0, holds[kept])]
     if WORDS[column] < 1 << 8:
         values = np.arange(WORDS[column] + 1, dtype=np.uint64)
         holds = packed((values[:, None] & one) == two)
         kept, number = distinct([holds[:, w] for w in range(holds.shape[1])])
-        return [Step(column, number.astype(np.uint16), None, None, 0, 0, holds[kept])]
-    tests, number = distinct([one, two])
+        return [Step(column, number.astype(np.uint16), None, None, 0, holds[kept])]
     found = []
-    for k, t in enumerate(tests):
-        if one[t]:
-            test = number == k
-            holds = packed(np.stack([~test, np.ones(len(one), np.bool_)]))
-            found.append(Step(column, None, None, None, int(one[t]), int(two[t]), holds))
+    for care in np.unique(one[one != 0]):
+        asked = one == care
+        values = np.unique(two[asked])
+        if len(values) * len(one) > BITS:
+            raise TooMany
+        holds = packed(np.concatenate([np.zeros((1, len(one)), np.bool_), values[:, None] == two]) | ~asked)
+        found.append(Step(column, None, values, None, int(care), holds))
     return found
 
 

@@ -10,8 +10,7 @@ a second loop walks.
 
 Slots, of 4 numbers: (class on the second axis, row, its spec, what comes next: 0 nothing, otherwise the place of
 the list of the others in pairs of (row, spec), or, negative, one less than minus the number of a pattern). Records of
-buckets, of 6: (start, size less one, the same of the second axis, row, spec), in the first place of a bucket with
-what comes next and one number for padding. Lists end with the row `NONE`, which is larger than every row.
+buckets: see `index.buckets`. Lists end with the row `NONE`, which is larger than every row.
 
 Integers of 32 bits that stand for addresses are stored as signed ones and masked when they are read, so that
 the uncompiled program, whose integers have no width, computes the same.
@@ -407,13 +406,15 @@ def _bucket(
         work[6, count] = t32[s + 6]
         count += (hit ^ 1) & (t32[s + 6] != 0)
     for k in range(count):
+        work[4, k] = t32[rest + work[6, k] + 4]
+    for k in range(count):
         i = work[5, k]
         s = rest + work[6, k]
         a = first[at + i]
         b = second[at + i]
         c = work[0, i]
         bound = best[at + i]
-        row = t32[s + 4]
+        row = work[4, k]
         while row < bound:
             if (
                 (((a - t32[s]) & low32) <= (t32[s + 1] & low32))
@@ -422,7 +423,7 @@ def _bucket(
             ):
                 best[at + i] = row
                 break
-            s += 6
+            s += 8
             row = t32[s + 4]
 
 
@@ -447,10 +448,9 @@ def run(
     fresh: cython.int,
     final: cython.int,
 ) -> None:
-    """Lowers `best` to the first row of each record. `fresh`: it holds nothing yet; `final`, if it is not 0, is
-    the number of rows, and what is no row becomes -1.
+    """Lowers `best` to the first row of each record.
 
-    Columns that the program does not name may be empty. `work` is 7 x 520, one a thread.
+    `fresh`: it holds nothing yet. `final`, if it is not 0, is the number of rows: what is none becomes -1. Columns that the program does not name may be empty. `work` is 7 x 520, one a thread.
     """
     none: cython.int = 0x7FFF_FFFF
     total: cython.Py_ssize_t = best.shape[0]
@@ -505,7 +505,7 @@ def run(
                         _ready(ready, which, at, n, t32, code[k, 3], code[k, 4], work)
                     else:
                         _ready(ready, which, at, n, t16, code[k, 3], code[k, 4], work)
-                elif op == NESTED or op == SEARCH:
+                elif op in (NESTED, SEARCH):
                     axis = first
                     if which == 2:
                         axis = second
@@ -529,7 +529,7 @@ def run(
                         _grid(n, at, t32, which, code[k, 2], t16, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
                     else:
                         _grid(n, at, t32, which, code[k, 2], t32, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
-                elif op == SLOTS or op == SORTED:
+                elif op in (SLOTS, SORTED):
                     if op == SLOTS:
                         count = _slots(n, at, t32, which, code[k, 2], code[k, 4], t64, code[k, 8], code[k, 9], code[k, 10], code[k, 11], work, best)  # fmt: skip
                     else:
@@ -631,10 +631,12 @@ def comb(
             left = tries
             fits = 0
             while not fits:
-                if left > 0 and (s - low + last >= goal or s < low):
+                if left > 0 and s - low + last >= goal:
                     s = low
                 if left == 0 and s < behind:
-                    s = behind if behind > low else low
+                    s = behind
+                if s < low:
+                    s = low
                 left -= 1
                 place = s - low
                 if place + last >= size:

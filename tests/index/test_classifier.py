@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from netsim import kernels
 from netsim.errors import BudgetExceeded, Limits, QuestionError
-from netsim.index import segments, tables
+from netsim.index import buckets, segments, specs, tables
 from netsim.index.classifier import Classifier
 from netsim.index.rows import INTERVALS, WORDS, Rows
 
@@ -26,7 +26,12 @@ def engines() -> list[str]:
 
 
 def random_rows(
-    rng: np.random.Generator, n: int, columns: tuple[str, ...], words: tuple[str, ...] = ()
+    rng: np.random.Generator,
+    n: int,
+    columns: tuple[str, ...],
+    words: tuple[str, ...] = (),
+    *,
+    halves: bool = False,
 ) -> Rows:
     """Rows that overlap: bounds come from few values, wide and narrow, prefixes and ranges, duplicates."""
     low: dict[str, Any] = {}
@@ -54,7 +59,9 @@ def random_rows(
             highs.append(b)
         low[name], high[name] = np.array(lows, np.uint64), np.array(highs, np.uint64)
     for upper, lower in (("src6.high", "src6.low"), ("dst6.high", "dst6.low")):
-        if upper in low:  # a range of 128 bits: the upper half is a point, or the lower one is whole
+        if (
+            upper in low and not halves
+        ):  # a range of 128 bits: the upper half is a point, or the lower one is whole
             wide = low[upper] != high[upper]
             low[lower] = np.where(wide, np.uint64(0), low[lower])
             high[lower] = np.where(wide, np.uint64(2**64 - 1), high[lower])
@@ -120,28 +127,148 @@ def test_every_engine_gives_the_first_row(shape: str, seed: int, n: int) -> None
     check(rows, records(rng, rows, 30), 30)
 
 
+def forced(monkeypatch: pytest.MonkeyPatch, **values: int) -> None:
+    """Sets thresholds, so that small lists take the forms of large ones."""
+    for name, value in values.items():
+        owner = next(m for m in (tables, buckets, segments, specs) if hasattr(m, name))
+        monkeypatch.setattr(owner, name, value)
+
+
+FORMS: dict[str, dict[str, int]] = {
+    "slots, searched": {"MERGED": 0, "GRID": 0, "NESTED": 0, "LONG": 2},
+    "slots, nested": {"MERGED": 0, "GRID": 0, "LONG": 1000},
+    "slots at the end": {"GRID": 0, "TRIES": 0},
+    "sorted": {"MERGED": 0, "GRID": 0, "SPREAD": 0, "LONG": 3},
+    "four tables": {"MERGED": 0},
+    "no pattern fits": {"SOLVED": 0},
+    "vectors": {"CELLS": 0},
+}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("merged", "grid", "solved", "long", "nested"),
-                         [(0, 0, 0, 2, 0), (0, 1 << 19, 0, 1000, 4096), (0, 0, 1 << 30, 6, 4096), (1 << 30, 0, 0, 1, 0)])  # fmt: skip
-def test_each_form_of_the_tables(
-    monkeypatch: pytest.MonkeyPatch, engine: str, merged: int, grid: int, solved: int, long: int, nested: int
-) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_of_the_tables(monkeypatch: pytest.MonkeyPatch, engine: Any, form: str) -> None:
     if engine not in engines():
         pytest.skip("nothing was compiled here")
-    for name, value in (
-        ("MERGED", merged),
-        ("GRID", grid),
-        ("SOLVED", solved),
-        ("LONG", long),
-        ("NESTED", nested),
-    ):
-        monkeypatch.setattr(segments if name == "NESTED" else tables, name, value)
+    forced(monkeypatch, **FORMS[form])
     for seed in range(4):
         rng = np.random.default_rng(seed)
         rows = random_rows(rng, 70, FIVE)
         columns = records(rng, rows, 250)
-        found = Classifier(rows, choice=engine)  # type: ignore[arg-type]
+        found = Classifier(rows, choice=engine)
         assert found.first(columns).tolist() == scanned(rows, columns, 250)
+        (part,) = found.stats()["parts"]
+        named = {group["table"] for group in part.get("groups", {}).values()}
+        if form == "vectors":
+            assert part["method"] == "bit vectors"
+        elif engine != "plain":
+            assert form.split()[0].strip(",") in {*named, "four", "no"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("deep", "tables_"), [(1, 1), (3, 3), (100, 3)])
+def test_buckets(monkeypatch: pytest.MonkeyPatch, engine: Any, deep: int, tables_: int) -> None:
+    if engine not in engines():
+        pytest.skip("nothing was compiled here")
+    forced(monkeypatch, BULK=0, DEEP=deep, TABLES=tables_, SHARE=10)
+    monkeypatch.setattr(buckets, "nanoseconds", lambda rows: 1000.0 * rows)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        rows = random_rows(rng, 120, FIVE)
+        columns = records(rng, rows, 300)
+        found = Classifier(rows, choice=engine)
+        assert bool(found.stats()["parts"][0]["buckets"]) == (engine != "plain")
+        assert found.first(columns).tolist() == scanned(rows, columns, 300)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("shape", ["five", "words", "both families"])
+def test_a_start_for_each_record(engine: Any, shape: str) -> None:
+    if engine not in engines():
+        pytest.skip("nothing was compiled here")
+    rng = np.random.default_rng(11)
+    rows = random_rows(rng, 60, *SHAPES[shape])
+    columns = records(rng, rows, 200)
+    start = rng.integers(0, 70, 200).astype(np.int32)
+    start[:5] = (0, 59, 60, 61, 2**31 - 1)
+    found = Classifier(rows, choice=engine)
+    expected = [
+        rows.scan({name: values[i] for name, values in columns.items()}, int(start[i])) for i in range(200)
+    ]
+    assert found.first(columns, start=start).tolist() == expected
+    again = found.first(columns)
+    while (again >= 0).any():  # every row that holds a record, one after another
+        after = found.first(columns, start=again + 1)
+        assert bool(np.all((after > again) | (after == -1)))
+        again = np.where(after < 0, np.int32(-1), after)
+        columns = {name: values[again >= 0] for name, values in columns.items()}
+        again = again[again >= 0]
+        if not len(again):
+            break
+
+
+@pytest.mark.parametrize(
+    "start", [np.zeros(3, np.int32), np.zeros(2), np.array([-1, 0]), np.zeros((2, 1), int)]
+)
+def test_a_wrong_start_is_a_question_error(start: Any) -> None:
+    one = np.array([1], np.uint64)
+    found = Classifier(Rows({"dport": one}, {"dport": one}, np.zeros(1, np.int32)))
+    with pytest.raises(QuestionError, match="start"):
+        found.first({"dport": np.array([1, 2])}, start=start)
+
+
+@given(seed=st.integers(0, 2**32), n=st.integers(0, 24))
+def test_halves_that_are_no_range(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = random_rows(rng, n, SIX, halves=True)
+    check(rows, records(rng, rows, 30), 30)
+
+
+def test_arrays_of_every_kind() -> None:
+    rng = np.random.default_rng(5)
+    rows = random_rows(rng, 80, (*FIVE, "state", "iif.high"), ("mark", "tcp_flags"))
+    columns = records(rng, rows, 200)
+    expected = scanned(rows, columns, 200)
+    natural = {
+        c: "u4" if c in ("src4", "dst4", "mark") else "u2" if c.endswith("port") else "u1" for c in columns
+    }
+    natural["iif.high"] = "u8"
+    small = {c: v.astype(natural[c]) for c, v in columns.items()}
+    read_only = {c: v.copy() for c, v in small.items()}
+    for v in read_only.values():
+        v.setflags(write=False)
+    swapped = {c: v.astype(v.dtype.newbyteorder(">")) for c, v in small.items()}
+    strided = {c: np.repeat(v, 2)[::2] for c, v in small.items()}
+    for engine in engines():
+        found = Classifier(rows, choice=engine)  # type: ignore[arg-type]
+        for batch in (small, read_only, swapped, strided):
+            assert found.first(batch).tolist() == expected, engine
+
+
+def test_lists_of_thousands_agree_on_every_engine() -> None:
+    """Scattered rows with wide ones between them: buckets, slots and tables as they are chosen; beside numpy's path."""
+    rng = np.random.default_rng(8)
+    n = 6000
+    bits = rng.choice([0, 0, 1, 4, 8, 12, 24, 31], (2, n)).astype(np.uint64)
+    addresses = rng.integers(0, 1 << 32, (2, n), dtype=np.uint64) >> bits << bits
+    ports = rng.choice([0, 53, 80, 443, 8080], n).astype(np.uint64)
+    low = {"src4": addresses[0], "dst4": addresses[1], "dport": ports}
+    ends = addresses + (np.uint64(1) << bits) - np.uint64(1)
+    high = {"src4": ends[0], "dst4": ends[1], "dport": np.where(ports == 0, np.uint64(65535), ports)}
+    rows = Rows(low, high, np.arange(n, dtype=np.int32))
+    pick = rng.integers(0, n, 20_000)
+    columns = {c: rng.integers(low[c][pick], high[c][pick], dtype=np.uint64, endpoint=True) for c in low}
+    columns["dst4"][::3] = high["dst4"][pick[::3]] + rng.integers(0, 2, len(pick[::3])).astype(np.uint64)
+    columns["dst4"] &= np.uint64(0xFFFF_FFFF)
+    answers = [
+        Classifier(rows, choice=e).first(columns)  # type: ignore[arg-type]
+        for e in engines()
+        if e != "uncompiled"
+    ]
+    for found in answers:
+        assert np.array_equal(found, answers[0])
+    for i in range(0, 20_000, 400):
+        assert answers[0][i] == rows.scan({c: v[i] for c, v in columns.items()})
 
 
 def test_many_rows_in_blocks_and_threads() -> None:
@@ -216,6 +343,14 @@ def test_tables_past_the_budget_are_a_named_error() -> None:
     high = {name: values + np.uint64(1 << 31) for name, values in low.items()}
     with pytest.raises(BudgetExceeded, match=r"Limits\.memory"):
         Classifier(Rows(low, high, np.arange(n, dtype=np.int32)), limits=Limits(memory=100 << 20))
+
+
+@pytest.mark.parametrize("cells", [0, 1 << 22])
+def test_every_form_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
+    forced(monkeypatch, CELLS=cells)
+    rows = random_rows(np.random.default_rng(1), 200, FIVE)
+    with pytest.raises(BudgetExceeded, match=r"Limits\.memory"):
+        Classifier(rows, limits=Limits(memory=1000))
 
 
 def test_stats_say_what_was_built() -> None:
