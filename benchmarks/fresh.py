@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MOST = 180
+MOST = 60
 """Seconds after which a question is given up."""
 
 _spent = 0.0
