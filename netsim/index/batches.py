@@ -33,7 +33,7 @@ from netsim.index.groups import Groups
 from netsim.index.rows import Rows
 from netsim.rules.effects import Values
 from netsim.rules.evaluate import Ruling, nat_kind
-from netsim.rules.journey import HAS_ENTRY, Addresses, Turn, is_filter, uses_tracking
+from netsim.rules.journey import HAS_ENTRY, PAYLOAD_PROTOCOLS, Addresses, Turn, is_filter, uses_tracking
 from netsim.rules.model import (
     Adjust,
     Effect,
@@ -469,9 +469,10 @@ class _Passage:
         self.gone[who[both]] = True
         who = who[~both]
         ids = who if self.at is None else self.at[who]
-        for effect in asked.stage.effects[place]:
+        effects = asked.stage.effects[place]
+        for effect in effects:
             _apply(effect, r, ids)
-        if asked.stage.nat:
+        if any(isinstance(effect, Nat | Netmap) for effect in effects):
             r.translated[ids] |= _KIND[nat_kind(asked.stage.point)]
         target = int(asked.target[place])
         if target >= 0:
@@ -642,6 +643,8 @@ class Batches:
         found: list[tuple[Variant | None, Where]] = []
         family = batch.columns["family"]
         later = batch.columns["fragment"] != 0
+        if not self._tracks and "protocol" in batch.columns:
+            later &= np.isin(batch.columns["protocol"], list(PAYLOAD_PROTOCOLS))
         special = bool(later.any()) and (self._tracks or self.rules.backend == "nft")
         for number in (0, 1, 2):
             mine = family == number
