@@ -34,6 +34,7 @@ test: .venv/.test
 
 check: .venv/.check lint types layers
 	$(PYTEST) -m "not soak" -n 2 --dist loadgroup tests
+	NETSIM_ENGINE=plain $(PYTEST) -m "not soak" -n 2 --dist loadgroup tests/space tests/rules
 	$(MAKE) docs notebooks
 
 format: .venv/.check
@@ -60,15 +61,18 @@ notebooks: .venv/.check
 
 soak: .venv/.test
 	HYPOTHESIS_PROFILE=soak $(PYTEST) -m "soak or not soak" -n 2 --dist loadgroup tests
+	NETSIM_ENGINE=plain $(PYTEST) -m "not soak" -n 2 --dist loadgroup tests
 
 real-data: .venv/.test
 	@$(PYTEST) -m real_data tests -rs
 
-# BENCH chooses files or tests, NETSIM_BENCH_SIZES the ClassBench lists (100 1k 10k 100k).
+# BENCH chooses files or tests (BENCH="benchmarks/test_exact.py -k audit"), NETSIM_BENCH_SIZES the ClassBench lists and
+# the generated ones (100 1k 10k 100k). ClassBench needs NETSIM_DATA; peers that are missing are named below the table.
 bench: .venv/.test
 	@mkdir -p build && rm -f build/bench.json
-	$(PYTEST) $(or $(BENCH),benchmarks) --benchmark-only --benchmark-json=build/bench.json > build/bench.log; \
-	  status=$$?; $(BIN)/python -m benchmarks.table build/bench.json; tail -5 build/bench.log; exit $$status
+	$(PYTEST) $(or $(BENCH),benchmarks) --benchmark-only --benchmark-json=build/bench.json -rs > build/bench.log; \
+	  status=$$?; $(BIN)/python -m benchmarks.table build/bench.json; \
+	  sed -n '/short test summary/,$$p' build/bench.log; exit $$status
 
 clean:
 	rm -rf .venv build dist docs/_build *.egg-info

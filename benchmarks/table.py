@@ -1,70 +1,137 @@
-"""Prints one table of a `--benchmark-json` file: `python -m benchmarks.table FILE`."""
+"""Prints one table of a `--benchmark-json` file: `python -m benchmarks.table FILE`.
+
+Rows that take records are in millions a second, the others in seconds. Beside them stand peers of the same run, with
+the ratio of medians: how many times as long they take for the same work. Means are geometric, over acl1, fw1, ipc1.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import sys
-from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 
-def mean(values: list[float]) -> float:
-    """The geometric mean."""
-    return math.exp(sum(map(math.log, values)) / len(values))
+FAMILIES = ("acl1", "fw1", "ipc1")
+HEAD = "| row | median | best | worst | beside it: median (ratio) | build | memory |"
 
 
-def classify(rows: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| list | trace | M packets/s, median (best) | DPDK, median | ratio | build ms (DPDK) | MB (DPDK) |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    means: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    for row in rows:
+def mean(values: Iterable[float]) -> float:
+    """The geometric mean; 0 where a value is."""
+    found = list(values)
+    return 0.0 if 0 in found else math.exp(sum(map(math.log, found)) / len(found))
+
+
+def seconds(value: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def rate(work: float, value: float) -> str:
+    """Records a second, in millions; where it is no rate, seconds."""
+    if work <= 1:
+        return seconds(value)
+    found = work / value / 1e6
+    return f"{found:.1f} M/s" if found >= 1 else f"{found:.2g} M/s"
+
+
+def size(value: float) -> str:
+    return f"{value / 1e6:.1f} MB"
+
+
+@attrs.frozen
+class Line:
+    """A row: of one list, or with `mean` of several. `peers` maps names to (work, median, ratio)."""
+
+    name: str
+    list: str
+    work: float
+    median: float
+    best: float
+    worst: float
+    peers: dict[str, tuple[float, float, float]]
+    build: dict[str, float]
+    memory: dict[str, float]
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Line:
         info, stats = row["extra_info"], row["stats"]
-        rate, best = (info["packets"] / stats[k] / 1e6 for k in ("median", "min"))
-        dpdk = info.get("dpdk")
-        beside = ["-"] * 2
-        build, memory = f"{info['build'] * 1e3:.1f}", f"{info['memory'] / 1e6:.1f}"
-        if dpdk:
-            beside = [f"{rate / dpdk['ratio']:.1f} ({dpdk['algorithm']})", f"{dpdk['ratio']:.2f}"]
-            build += f" ({dpdk['build'] * 1e3:.0f})"
-            memory += f" ({dpdk['memory'] / 1e6:.0f})"
-            means[info["list"].split("_")[1], info["kind"]].append((rate, dpdk["ratio"]))
-        lines.append(
-            f"| {info['list']} | {info['kind']} | {rate:.1f} ({best:.1f}) | {' | '.join(beside)} | {build} | {memory} |"
+        peers = {name: (p["work"], p["median"], p["ratio"]) for name, p in info.get("peers", {}).items()}
+        build, memory = ({"": info[k]} if k in info else {} for k in ("build", "memory"))
+        if dpdk := info.get("dpdk"):
+            name = dpdk["algorithm"]
+            peers = {f"DPDK {name}": peers[name]}  # the better of its algorithms
+            build["DPDK"], memory["DPDK"] = dpdk["build"], dpdk["memory"]
+        given = info.get("list", "")
+        name = row["name"].removeprefix("test_").replace("_", " ", row["name"].count("_"))
+        if given:
+            name = re.sub(
+                rf"\[{re.escape(given.replace('_', ' '))}-?(.*)\]$",
+                lambda m: f", {m[1]}" if m[1] else "",
+                name,
+            )
+        work = info.get("work", 1)
+        return cls(name, given, work, stats["median"], stats["min"], stats["max"], peers, build, memory)
+
+    def text(self) -> str:
+        beside = ", ".join(
+            f"{name} {rate(work, value)} ({ratio:.{2 if ratio < 10 else 0}f}x)"
+            for name, (work, value, ratio) in self.peers.items()
         )
-    for (size, kind), found in means.items():
-        rates, ratios = zip(*found, strict=True)
-        lines.append(
-            f"| mean of {len(found)}, {size} | {kind} | {mean(list(rates)):.1f} | | {mean(list(ratios)):.2f} | | |"
-        )
-    return lines
+        cells = [
+            f"{self.name}: {self.list}" if self.list else self.name,
+            rate(self.work, self.median), rate(self.work, self.best), rate(self.work, self.worst), beside,
+            *(", ".join(f"{name} {show(v)}".strip() for name, v in found.items())
+              for found, show in ((self.build, seconds), (self.memory, size))),
+        ]  # fmt: skip
+        return f"| {' | '.join(cells)} |"
 
 
-def others(rows: list[dict[str, Any]]) -> list[str]:
-    lines = ["| what | median ms | best ms | beside it |", "|---|---|---|---|"]
-    for row in rows:
-        peers = ", ".join(
-            f"{name} {peer['median'] * 1e3:.3g} ms: {peer['ratio']:.2f}x"
-            for name, peer in row["extra_info"].get("peers", {}).items()
-        )
-        name = row["name"].removeprefix("test_").replace("_", " ")
-        lines.append(
-            f"| {name} | {row['stats']['median'] * 1e3:.3g} | {row['stats']['min'] * 1e3:.3g} | {peers} |"
-        )
-    return lines
+def _mean(lines: list[Line], list_: str) -> Line:
+    """The mean of some lines; of peers, of those that all have. DPDK's algorithms are one peer."""
+
+    def merged(found: list[dict[str, float]]) -> dict[str, float]:
+        return {k: mean(f[k] for f in found) for k in found[0] if all(k in f for f in found)}
+
+    peers = [{k.split(" AVX")[0].split(" SSE")[0]: v for k, v in line.peers.items()} for line in lines]
+    common = [k for k in peers[0] if all(k in p for p in peers)]
+    work = lines[0].work
+    median, best, worst = (
+        work * mean(getattr(x, k) / x.work for x in lines) for k in ("median", "best", "worst")
+    )
+    return Line(
+        lines[0].name, list_, work, median, best, worst,
+        {k: (work, work * mean(p[k][1] / p[k][0] for p in peers), mean(p[k][2] for p in peers)) for k in common},
+        merged([x.build for x in lines]), merged([x.memory for x in lines]),
+    )  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The table's lines: each group of lists with one name, and its mean behind it."""
+    yield HEAD
+    yield "|---|---|---|---|---|---|---|"
+    lines = [Line.of(row) for row in rows]
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        family, _, tail = line.list.partition("_")
+        groups.setdefault((line.name, tail if family in FAMILIES else line.list), []).append(line)
+    for (_, tail), found in groups.items():
+        yield from (line.text() for line in found)
+        if {line.list.partition("_")[0] for line in found} == set(FAMILIES):
+            yield _mean(found, f"**mean of {len(found)}, {tail}**").text()
 
 
 def main(path: str) -> None:
     rows = json.loads(Path(path).read_text())["benchmarks"]
-    classified = [r for r in rows if r["name"].startswith("test_classify[")]
-    if classified:
-        print("\n".join(classify(classified)) + "\n")
-    rest = [r for r in rows if r not in classified]
-    if rest:
-        print("\n".join(others(rest)))
+    print("\n".join(table(rows)))
+    for word in sorted({w for row in rows if (w := row["extra_info"].get("without"))}):
+        print(f"\nwithout {word}")
 
 
 if __name__ == "__main__":

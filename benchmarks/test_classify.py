@@ -1,4 +1,4 @@
-"""The batch classifier on the ClassBench lists, with the peers in the same run.
+"""The batch classifier on the ClassBench lists and on generated ones, with the peers in the same run.
 
 `NETSIM_BENCH_SIZES` (default 100 1k 10k 100k) chooses the lists.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -14,81 +15,155 @@ import pytest
 
 from benchmarks import classbench, traces
 from benchmarks.interleave import against
-from benchmarks.peers.dpdk import Dpdk, Missing
+from benchmarks.lists import List, listed, scan
+from benchmarks.peers import Missing, Peer
+from benchmarks.peers.aclcheck import Aclcheck
+from benchmarks.peers.dpdk import Dpdk
+from benchmarks.peers.loops import NetaddrLoop, NumpyLoop
+from netsim.errors import BudgetExceeded
 from netsim.index.classifier import Classifier
+from netsim.kernels import engine
 
-LISTS = [
-    f"{family}_{size}"
-    for size in os.environ.get("NETSIM_BENCH_SIZES", "100 1k 10k 100k").split()
-    for family in classbench.FAMILIES
-]
+SIZES = os.environ.get("NETSIM_BENCH_SIZES", " ".join(classbench.SIZES)).split()
+LISTS = [f"{family}_{size}" for size in SIZES for family in classbench.FAMILIES]
+GENERATED = [f"{kind}_{size}" for size in SIZES for kind in ("site4", "site6")]
+FLAGS = [f"{name}+flags" for name in LISTS if name.endswith(("_1k", "_10k"))]
 PACKETS = 1_000_000
 
 
+def of(*sizes: str) -> list[str]:
+    """The chosen lists of some sizes."""
+    return [name for name in LISTS if name.split("_")[1] in sizes]
+
+
 @lru_cache(maxsize=1)
-def ready(name: str) -> tuple[classbench.List, Classifier, Any]:
+def ready(name: str) -> tuple[List, Classifier, Dpdk | Missing]:
     """A list, our classifier and DPDK's, or the word why it is missing."""
-    given = classbench.load(name)
+    given = listed(name)
     try:
-        peer: Any = Dpdk(given.low, given.high)
+        peer: Any = Dpdk(given)
     except Missing as missing:
         peer = missing
-    return given, Classifier(given.rows), peer
+    try:
+        return given, Classifier(given.rows), peer
+    except BudgetExceeded as error:
+        pytest.skip(str(error))
+
+
+def beside_dpdk(benchmark: Any, name: str, kind: str) -> None:
+    """One trace on one list: DPDK's two algorithms by turns with ours; every row is compared."""
+    given, ours, dpdk = ready(name)
+    trace = traces.make(given, kind, PACKETS, miss=lambda columns: ours.first(columns) < 0)
+    packets = len(trace["protocol"])
+    if not packets:
+        pytest.skip("nothing misses this list")
+    found = ours.first(trace)
+    some = min(packets, 5000 if len(given) < 20_000 else 500)
+    assert np.array_equal(scan(given, trace, some), found[:some])
+    peers: dict[str, Callable[[], Any]] = {}
+    if isinstance(dpdk, Dpdk):
+        dpdk.prepare(trace)
+        for algorithm in dpdk.algorithms:
+            assert np.array_equal(dpdk.rows(algorithm), found), algorithm
+            peers[algorithm] = lambda algorithm=algorithm: dpdk.classify(algorithm)  # type: ignore[misc]
+    info = ours.stats()
+    ratios = against(
+        benchmark, lambda: ours.first(trace), peers, work=packets, kind=kind, list=name, rules=len(given),
+        memory=info["memory_bytes"], build=info["build_seconds"],
+    )  # fmt: skip
+    if isinstance(dpdk, Dpdk):
+        benchmark.extra_info["dpdk"] = {
+            "ratio": min(ratios.values()), "algorithm": min(ratios, key=lambda a: ratios[a]),
+            "build": dpdk.build_seconds, "memory": dpdk.memory_bytes,
+        }  # fmt: skip
+    else:
+        benchmark.extra_info["without"] = f"DPDK: {dpdk}"
 
 
 @pytest.mark.parametrize("kind", traces.KINDS)
 @pytest.mark.parametrize("name", LISTS)
 def test_classify(benchmark: Any, name: str, kind: str) -> None:
-    given, ours, dpdk = ready(name)
-    trace = traces.make(given, kind, PACKETS, miss=lambda columns: ours.first(columns) < 0)
-    packets = len(trace["src4"])
-    if not packets:
-        pytest.skip("nothing misses this list")
-    peers = {}
-    found = ours.first(trace)
-    if isinstance(dpdk, Dpdk):
-        dpdk.prepare(trace)
-        for algorithm in ("AVX512X32", "AVX512X16") if "AVX512X32" in dpdk.algorithms else dpdk.algorithms:
-            peers[algorithm] = lambda algorithm=algorithm: dpdk.classify(algorithm)
-    info = ours.stats()
-    ratios = against(
-        benchmark, lambda: ours.first(trace), peers, rounds=9, packets=packets, kind=kind, list=name,
-        memory=info["memory_bytes"], build=info["build_seconds"],
-    )  # fmt: skip
-    if isinstance(dpdk, Dpdk):
-        different = int((dpdk.results.astype(np.int64) - 1 != found).sum())
-        assert different == 0
-        benchmark.extra_info["dpdk"] = {
-            "ratio": min(ratios.values()), "algorithm": min(ratios, key=lambda a: ratios[a]),
-            "build": dpdk.build_seconds, "memory": dpdk.memory_bytes, "different": different,
-        }  # fmt: skip
-    else:
-        benchmark.extra_info["without"] = f"dpdk: {dpdk}"
-    some = 5000 if len(given.deny) < 20_000 else 500
-    assert np.array_equal(classbench.scan(given, trace, min(some, packets)), found[:some])
+    beside_dpdk(benchmark, name, kind)
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", FLAGS + GENERATED)
+def test_classify_other_lists(benchmark: Any, name: str) -> None:
+    """With TCP flags as a sixth field, and generated lists of IPv4 and of IPv6."""
+    beside_dpdk(benchmark, name, "uniform")
+
+
+@pytest.mark.parametrize("name", LISTS + GENERATED)
 def test_build(benchmark: Any, name: str) -> None:
-    given = classbench.load(name)
-    rows = given.rows
-    benchmark.pedantic(lambda: Classifier(rows), rounds=7, warmup_rounds=1)
-    benchmark.extra_info.update(list=name, memory=Classifier(rows).memory())
+    """From parsed boxes to tables."""
+    rows = listed(name).rows
+    try:
+        memory = Classifier(rows).memory()
+    except BudgetExceeded as error:
+        pytest.skip(str(error))
+    benchmark.pedantic(lambda: Classifier(rows), rounds=7 if not name.endswith("_100k") else 3)
+    benchmark.extra_info.update(list=name, memory=memory)
 
 
-@pytest.mark.parametrize("name", [n for n in LISTS if n.endswith("_10k")])
+@pytest.mark.parametrize("name", of("1k", "10k", "100k"))
 def test_two_threads(benchmark: Any, name: str) -> None:
     given, ours, _ = ready(name)
     trace = traces.make(given, "uniform", PACKETS)
     peers = {"one thread": lambda: ours.first(trace)}
-    against(benchmark, lambda: ours.first(trace, threads=2), peers, list=name, packets=PACKETS)
+    against(benchmark, lambda: ours.first(trace, threads=2), peers, list=name, work=PACKETS)
 
 
-@pytest.mark.parametrize("name", [n for n in LISTS if n.endswith(("_100", "_1k"))])
-def test_numpy_path(benchmark: Any, name: str) -> None:
-    """Without the extension, beside a numpy loop over the rules."""
-    given = classbench.load(name)
-    ours = Classifier(given.rows, choice="plain")
-    trace = {c: v[:100_000] for c, v in traces.make(given, "uniform", 200_000).items()}
-    peers = {"numpy loop": lambda: classbench.scan(given, trace, 100_000)}
-    against(benchmark, lambda: ours.first(trace), peers, rounds=5, list=name, packets=100_000)
+PEERS: tuple[type[Peer], ...] = (NumpyLoop, NetaddrLoop, Aclcheck)
+
+
+def beside_loops(
+    benchmark: Any, name: str, ours: Classifier, records: int, kinds: tuple[type[Peer], ...]
+) -> None:
+    """The uniform trace; slow peers take its first records, and the ratio is for one."""
+    given = listed(name)
+    trace = traces.make(given, "uniform", records)
+    found = ours.first(trace)
+    peers, theirs, without = {}, {}, []
+    for kind in kinds:
+        try:
+            peer = kind(given)
+        except Missing as missing:
+            without.append(str(missing))
+            continue
+        peer.prepare(trace)
+        rows = peer.classify()
+        assert np.array_equal(rows, found[getattr(peer, "places", slice(len(rows)))]), peer.name
+        peers[peer.name], theirs[peer.name] = peer.classify, len(rows)
+    against(
+        benchmark, lambda: ours.first(trace), peers, rounds=5, work=records, theirs=theirs, list=name,
+        without="; ".join(without),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", of("100", "1k"))
+def test_classify_beside_loops(benchmark: Any, name: str) -> None:
+    beside_loops(benchmark, name, Classifier(listed(name).rows), PACKETS, PEERS)
+
+
+@pytest.mark.parametrize("name", of("100", "1k", "10k"))
+def test_classify_without_the_extension(benchmark: Any, name: str) -> None:
+    """Our numpy path, which answers where nothing was compiled."""
+    beside_loops(benchmark, name, Classifier(listed(name).rows, choice="plain"), 100_000, (NumpyLoop,))
+
+
+@pytest.mark.parametrize("name", of("100", "1k", "10k", "100k"))
+def test_classify_with_numba(benchmark: Any, name: str) -> None:
+    """The same kernels compiled by numba."""
+    from benchmarks.peers import jit
+
+    if engine() != "compiled":
+        pytest.skip("the extension is not installed")
+    given, ours, _ = ready(name)
+    try:
+        peer = jit.classifier(given.rows)
+    except Missing as missing:
+        pytest.skip(str(missing))
+    trace = traces.make(given, "uniform", PACKETS)
+    assert np.array_equal(peer.first(trace), ours.first(trace))
+    against(
+        benchmark, lambda: ours.first(trace), {"numba": lambda: peer.first(trace)}, list=name, work=PACKETS
+    )

@@ -1,8 +1,9 @@
-/* DPDK's librte_acl behind five plain functions, for benchmarks.
+/* DPDK's librte_acl behind a few plain functions, for benchmarks.
  *
- * Keys are prepared outside of what is timed: 16 bytes each, fields in network order, the protocol first, as
- * the library wants it (its programmer's guide, "Packet Classification and Access Control"). Earlier rules have
- * higher priorities, so that the answer is the first match; a result is its number + 1, 0 for none.
+ * Keys are prepared outside of what is timed: fields in network order, the protocol first and padded to four bytes,
+ * then addresses, both ports in one word, and flags where rules test them, as the library wants it (its programmer's
+ * guide, "Packet Classification and Access Control"). Earlier rules have higher priorities, so that the answer
+ * is the first match; a result is its number + 1, 0 for none.
  */
 #include <rte_acl.h>
 #include <rte_eal.h>
@@ -13,22 +14,14 @@
 #include <stdio.h>
 #include <string.h>
 
-struct key {
-	uint8_t protocol, pad[3];
-	uint32_t src, dst;
-	uint16_t sport, dport;
-};
+enum { MOST = 12, CALL = 256 };
 
-enum { FIELDS = 5, CALL = 256 };
+RTE_ACL_RULE_DEF(rule, MOST);
 
-RTE_ACL_RULE_DEF(five, FIELDS);
-
-static const struct rte_acl_field_def fields[FIELDS] = {
-	{ RTE_ACL_FIELD_TYPE_BITMASK, 1, 0, 0, offsetof(struct key, protocol) },
-	{ RTE_ACL_FIELD_TYPE_MASK, 4, 1, 1, offsetof(struct key, src) },
-	{ RTE_ACL_FIELD_TYPE_MASK, 4, 2, 2, offsetof(struct key, dst) },
-	{ RTE_ACL_FIELD_TYPE_RANGE, 2, 3, 3, offsetof(struct key, sport) },
-	{ RTE_ACL_FIELD_TYPE_RANGE, 2, 4, 3, offsetof(struct key, dport) },
+struct list {
+	struct rte_acl_ctx *context;
+	size_t bytes;
+	int words, flags; /* words of an address; whether there are flags */
 };
 
 int dpdk_init(const char *megabytes)
@@ -45,84 +38,121 @@ static size_t taken(void)
 	return rte_malloc_get_socket_stats(0, &stats) ? 0 : stats.heap_allocsz_bytes;
 }
 
-/* Lengths of prefixes and inclusive ranges; protocol mask 0 or 255. NULL and a message in `error` if it cannot. */
-void *dpdk_build(const char *name, int count, const uint32_t *src, const uint8_t *src_length, const uint32_t *dst,
-		 const uint8_t *dst_length, const uint16_t *sport, const uint16_t *sport_end, const uint16_t *dport,
-		 const uint16_t *dport_end, const uint8_t *protocol, const uint8_t *mask, size_t *bytes, char *error)
+static void field(struct rte_acl_config *config, int type, int size, int input, int offset)
 {
-	struct rte_acl_param parameters = { .name = name, .socket_id = SOCKET_ID_ANY,
-		.rule_size = RTE_ACL_RULE_SZ(FIELDS), .max_rule_num = count };
-	struct rte_acl_config config;
-	size_t before = taken();
-	struct rte_acl_ctx *context = rte_acl_create(&parameters);
-	int code;
+	int index = config->num_fields++;
+	config->defs[index] = (struct rte_acl_field_def){ type, size, index, input, offset };
+}
 
-	if (context == NULL) {
+/* `values` and `lengths`: a column for each word of the source, then of the destination, most significant first.
+ * `ports`: low and high of the source port, then of the destination's, a column each. `care` may be NULL.
+ * Returns 0, or -1 and a message in `error`. */
+int dpdk_build(struct list *list, const char *name, int count, int words, const uint32_t *values,
+	       const uint8_t *lengths, const uint16_t *ports, const uint8_t *protocol, const uint8_t *mask,
+	       const uint8_t *value, const uint8_t *care, char *error)
+{
+	struct rte_acl_config config;
+	int code, fields = 1 + 2 * words + 2 + (care != NULL);
+	struct rte_acl_param parameters = { .name = name, .socket_id = SOCKET_ID_ANY,
+		.rule_size = RTE_ACL_RULE_SZ(fields), .max_rule_num = count };
+	size_t before = taken();
+
+	*list = (struct list){ rte_acl_create(&parameters), 0, words, care != NULL };
+	if (list->context == NULL) {
 		snprintf(error, 200, "rte_acl_create: %s", rte_strerror(rte_errno));
-		return NULL;
+		return -1;
 	}
 	for (int i = 0; i < count; i++) {
-		struct five rule;
+		struct rule rule;
+		struct rte_acl_field *at = rule.field;
+
 		memset(&rule, 0, sizeof(rule));
 		rule.data.category_mask = 1;
 		rule.data.priority = RTE_ACL_MAX_PRIORITY - i;
 		rule.data.userdata = i + 1;
-		rule.field[0].value.u8 = protocol[i];
-		rule.field[0].mask_range.u8 = mask[i];
-		rule.field[1].value.u32 = src[i];
-		rule.field[1].mask_range.u32 = src_length[i];
-		rule.field[2].value.u32 = dst[i];
-		rule.field[2].mask_range.u32 = dst_length[i];
-		rule.field[3].value.u16 = sport[i];
-		rule.field[3].mask_range.u16 = sport_end[i];
-		rule.field[4].value.u16 = dport[i];
-		rule.field[4].mask_range.u16 = dport_end[i];
-		if ((code = rte_acl_add_rules(context, (struct rte_acl_rule *)&rule, 1))) {
+		at->value.u8 = protocol[i];
+		at++->mask_range.u8 = mask[i];
+		for (int w = 0; w < 2 * words; w++) {
+			at->value.u32 = values[w * count + i];
+			at++->mask_range.u32 = lengths[w * count + i];
+		}
+		for (int p = 0; p < 4; p += 2) {
+			at->value.u16 = ports[p * count + i];
+			at++->mask_range.u16 = ports[(p + 1) * count + i];
+		}
+		if (care != NULL) {
+			at->value.u32 = value[i];
+			at->mask_range.u32 = care[i];
+		}
+		if ((code = rte_acl_add_rules(list->context, (struct rte_acl_rule *)&rule, 1))) {
 			snprintf(error, 200, "rte_acl_add_rules: rule %d: %s", i, rte_strerror(-code));
-			rte_acl_free(context);
-			return NULL;
+			rte_acl_free(list->context);
+			return -1;
 		}
 	}
 	memset(&config, 0, sizeof(config));
 	config.num_categories = 1;
-	config.num_fields = FIELDS;
-	memcpy(config.defs, fields, sizeof(fields));
-	if ((code = rte_acl_build(context, &config))) {
+	field(&config, RTE_ACL_FIELD_TYPE_BITMASK, 1, 0, 0);
+	for (int w = 0; w < 2 * words; w++)
+		field(&config, RTE_ACL_FIELD_TYPE_MASK, 4, 1 + w, 4 + 4 * w);
+	for (int p = 0; p < 2; p++)
+		field(&config, RTE_ACL_FIELD_TYPE_RANGE, 2, 1 + 2 * words, 4 + 8 * words + 2 * p);
+	if (care != NULL)
+		field(&config, RTE_ACL_FIELD_TYPE_BITMASK, 4, 2 + 2 * words, 8 + 8 * words);
+	if ((code = rte_acl_build(list->context, &config))) {
 		snprintf(error, 200, "rte_acl_build: %s", rte_strerror(-code));
-		rte_acl_free(context);
-		return NULL;
+		rte_acl_free(list->context);
+		return -1;
 	}
-	*bytes = taken() - before;
-	return context;
+	list->bytes = taken() - before;
+	return 0;
 }
 
 /* Whether the library runs this algorithm here. */
-int dpdk_supports(void *context, int algorithm)
+int dpdk_supports(const struct list *list, int algorithm)
 {
-	return rte_acl_set_ctx_classify(context, algorithm) == 0;
+	return rte_acl_set_ctx_classify(list->context, algorithm) == 0;
 }
 
-void dpdk_keys(int count, const uint32_t *src, const uint32_t *dst, const uint16_t *sport, const uint16_t *dport,
-	       const uint8_t *protocol, struct key *keys, const uint8_t **pointers)
+int dpdk_key_size(const struct list *list)
 {
+	return 8 + 8 * list->words + 4 * list->flags;
+}
+
+void dpdk_keys(const struct list *list, int count, const uint32_t *values, const uint16_t *sport,
+	       const uint16_t *dport, const uint8_t *protocol, const uint8_t *flags, uint8_t *keys,
+	       const uint8_t **pointers)
+{
+	int size = dpdk_key_size(list);
+
 	for (int i = 0; i < count; i++) {
-		keys[i] = (struct key){ protocol[i], { 0 }, htonl(src[i]), htonl(dst[i]), htons(sport[i]), htons(dport[i]) };
-		pointers[i] = (const uint8_t *)&keys[i];
+		uint8_t *key = keys + (size_t)i * size;
+		uint32_t *at = (uint32_t *)key;
+
+		pointers[i] = key;
+		*at++ = 0;
+		*key = protocol[i];
+		for (int w = 0; w < 2 * list->words; w++)
+			*at++ = htonl(values[(size_t)w * count + i]);
+		((uint16_t *)at)[0] = htons(sport[i]);
+		((uint16_t *)at++)[1] = htons(dport[i]);
+		if (list->flags)
+			*at = htonl(flags[i]);
 	}
 }
 
-int dpdk_classify(void *context, int algorithm, int count, const uint8_t **pointers, uint32_t *results)
+int dpdk_classify(const struct list *list, int algorithm, int count, const uint8_t **pointers, uint32_t *results)
 {
 	for (int i = 0; i < count; i += CALL) {
-		int code = rte_acl_classify_alg(context, pointers + i, results + i, count - i < CALL ? count - i : CALL, 1,
-						algorithm);
+		int code = rte_acl_classify_alg(list->context, pointers + i, results + i, count - i < CALL ? count - i : CALL,
+						1, algorithm);
 		if (code)
 			return code;
 	}
 	return 0;
 }
 
-void dpdk_free(void *context)
+void dpdk_free(struct list *list)
 {
-	rte_acl_free(context);
+	rte_acl_free(list->context);
 }

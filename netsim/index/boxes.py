@@ -20,12 +20,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import attrs
 
 from netsim.rules.journey import tracks
 from netsim.rules.model import Bits, Chain, Condition, Deferred, In, Unmodelled
-from netsim.space.fields import FIELDS, Kind, Range, merge_ranges
+from netsim.space.fields import FIELDS, WORD, Kind, Range, merge_ranges
 
 Dimension = str | tuple[str, int]
 Box = Mapping[Dimension, tuple[Range, ...]]
@@ -33,6 +34,10 @@ Box = Mapping[Dimension, tuple[Range, ...]]
 
 STEPS = 20_000
 """How many parts one cover test may look at."""
+MANY, FEW = 500, 64
+"""Lists of more than `MANY` boxes are scanned for the first `FEW` questions, and indexed for more."""
+KEPT_BOXES = 1 << 18
+"""For how many rules the boxes are kept."""
 
 
 def top(dimension: Dimension) -> int:
@@ -120,10 +125,14 @@ def box_of(conditions: Iterable[Condition], *, certain: bool = True) -> Box | No
     """
     box: dict[Dimension, tuple[Range, ...]] = {}
     for condition in conditions:
-        match condition:
-            case In(field, ranges):
+        if type(condition) is In:  # by far the most frequent
+            field = condition.field
+            if _NEEDS[field]:
                 _needed(box, field)
-                _restrict(box, field, ranges)
+            old = box.get(field)
+            box[field] = condition.ranges if old is None else intersect(old, condition.ranges)
+            continue
+        match condition:
             case Bits(field, care, value, negated):
                 if field == "ctmark":  # applies to packets with an entry only
                     return None
@@ -140,7 +149,10 @@ def box_of(conditions: Iterable[Condition], *, certain: bool = True) -> Box | No
                 continue
             case _:
                 return None
-    return {d: ranges for d, ranges in box.items() if not _is_whole(d, ranges)}
+    whole = [d for d, ranges in box.items() if len(ranges) == 1 and not ranges[0][0] and _is_whole(d, ranges)]
+    for dimension in whole:
+        del box[dimension]
+    return box
 
 
 def _is_whole(dimension: Dimension, ranges: tuple[Range, ...]) -> bool:
@@ -154,7 +166,18 @@ def is_empty(box: Box) -> bool:
 
 def meets(a: Box, b: Box) -> bool:
     """Whether two boxes have a common packet."""
-    return all(intersect(ranges, b[d]) if d in b else ranges for d, ranges in a.items()) and all(b.values())
+    for dimension, ranges in a.items():
+        other = b.get(dimension)
+        if other is None:
+            if not ranges:
+                return False
+        elif len(ranges) == 1 == len(other):  # by far the most frequent
+            (low, high), (lo, hi) = ranges[0], other[0]
+            if low > hi or lo > high:
+                return False
+        elif not intersect(ranges, other):
+            return False
+    return all(b.values())
 
 
 def within(a: Box, b: Box) -> bool:
@@ -238,7 +261,8 @@ class Boxes:
 
     def __init__(self, boxes: Iterable[Box | None]) -> None:
         self.boxes = tuple(boxes)
-        self.known = sum(1 << i for i, box in enumerate(self.boxes) if box is not None)
+        self.known = _vector(box is not None for box in self.boxes)
+        self._asked = 0
 
     @cached_property
     def _dimensions(self) -> dict[Dimension, tuple[list[int], list[int], list[int], list[int], int]]:
@@ -260,8 +284,50 @@ class Boxes:
             found[dimension] = (*_sums(begins), *_sums(ends), free)
         return found
 
+    @cached_property
+    def _hulls(self) -> dict[Dimension, tuple[Any, Any, Any]]:
+        """For each dimension that boxes restrict: their positions, and the first and last values, as arrays."""
+        import numpy as np
+
+        tests: dict[Dimension, tuple[list[int], list[int], list[int]]] = {}
+        for position, box in enumerate(self.boxes):
+            for dimension, ranges in (box or {}).items():
+                row = tests.get(dimension)
+                if row is None:
+                    row = tests[dimension] = ([], [], [])
+                if ranges:
+                    row[0].append(position)
+                    row[1].append(ranges[0][0])
+                    row[2].append(ranges[-1][1])
+        found = {}
+        for dimension, (at, first, last) in tests.items():
+            shift = _shift(dimension)
+            if shift:  # the upper halves decide: a superset
+                first, last = [v >> shift for v in first], [v >> shift for v in last]
+            found[dimension] = (np.array(at, np.int64), np.array(first, np.uint64), np.array(last, np.uint64))
+        return found
+
+    def _scanned(self, box: Box) -> int:
+        """The same as `overlapping` by one pass over all boxes: nothing is prepared but arrays."""
+        import numpy as np
+
+        away = np.zeros(len(self.boxes), np.bool_)
+        for dimension, ranges in box.items():
+            row = self._hulls.get(dimension)
+            if row is None or not ranges:
+                continue
+            at, first, last = row
+            shift = _shift(dimension)
+            low, high = np.uint64(ranges[0][0] >> shift), np.uint64(ranges[-1][1] >> shift)
+            away[at[(first > high) | (last < low)]] = True
+        return self.known & ~int.from_bytes(np.packbits(away, bitorder="little").tobytes(), "little")
+
     def overlapping(self, box: Box) -> int:
         """The boxes that have a packet in common with `box`, as a bit vector; a superset where ranges are many."""
+        if len(self.boxes) > MANY and "_dimensions" not in self.__dict__:
+            self._asked += 1
+            if self._asked <= FEW:
+                return self._scanned(box)
         result = self.known
         for dimension, ranges in box.items():
             row = self._dimensions.get(dimension)
@@ -288,11 +354,26 @@ class Boxes:
         return result
 
 
+_POSSIBLE: dict[int, tuple[tuple[Condition, ...], Box | None]] = {}
+
+
+def possible_box(conditions: tuple[Condition, ...]) -> Box | None:
+    """The box where conditions may hold; kept, since edits leave most rules alone."""
+    found = _POSSIBLE.get(id(conditions))
+    if found is not None and found[0] is conditions:
+        return found[1]
+    if len(_POSSIBLE) >= KEPT_BOXES:
+        _POSSIBLE.clear()
+    box = box_of(conditions, certain=False)
+    _POSSIBLE[id(conditions)] = (conditions, box)
+    return box
+
+
 class ChainBoxes(Boxes):
     """The boxes where the rules of a chain may match, undecided conditions left out."""
 
     def __init__(self, chain: Chain) -> None:
-        super().__init__(box_of(rule.conditions, certain=False) for rule in chain.rules)
+        super().__init__(possible_box(rule.conditions) for rule in chain.rules)
         self.chain = chain
 
     @cached_property
@@ -306,7 +387,7 @@ class ChainBoxes(Boxes):
     @cached_property
     def tracking(self) -> int:
         """The rules that turn connection tracking on, as a bit vector."""
-        return sum(1 << i for i, rule in enumerate(self.chain.rules) if tracks(rule))
+        return _vector(map(tracks, self.chain.rules))
 
 
 _CHAINS: dict[int, ChainBoxes] = {}
@@ -321,6 +402,17 @@ def chain_boxes(chain: Chain) -> ChainBoxes:
             _CHAINS.clear()
         found = _CHAINS[id(chain)] = ChainBoxes(chain)
     return found
+
+
+def _vector(flags: Iterable[bool]) -> int:
+    """The bit vector of flags, in linear time."""
+    text = "".join("1" if flag else "0" for flag in flags)
+    return int(text[::-1], 2) if text else 0
+
+
+def _shift(dimension: Dimension) -> int:
+    """How many lower bits of a dimension's values a machine word leaves out."""
+    return 64 if top(dimension) > WORD else 0
 
 
 def _sums(events: dict[int, int]) -> tuple[list[int], list[int]]:

@@ -21,7 +21,7 @@ is called changed.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
@@ -106,21 +106,35 @@ def unaligned(before: tuple[Rule, ...], after: tuple[Rule, ...]) -> tuple[list[R
     a, b = before[first : len(before) - last], after[first : len(after) - last]
     if not a or not b:
         return list(a), list(b)
-    places: dict[_Key, list[int]] = {}
-    for i, rule in enumerate(b):
-        places.setdefault(_key(rule), []).append(i)
-    # The n-th occurrence of a rule is paired with the n-th; then the longest increasing subsequence.
-    used: dict[_Key, int] = {}
-    pairs: list[tuple[int, int]] = []
-    for i, rule in enumerate(a):
-        key = _key(rule)
-        n = used.get(key, 0)
-        if n < len(places.get(key, ())):
-            used[key] = n + 1
-            pairs.append((i, places[key][n]))
-    kept = _increasing(pairs)
+    # Rules made of the same objects are paired first: an edit leaves them alone, and they are found at once.
+    pairs = _paired(
+        list(enumerate(a)), list(enumerate(b)), lambda r: (id(r.conditions), id(r.action), id(r.effects))
+    )
+    in_a, in_b = {i for i, _ in pairs}, {j for _, j in pairs}
+    left_a = [(i, rule) for i, rule in enumerate(a) if i not in in_a]
+    left_b = [(j, rule) for j, rule in enumerate(b) if j not in in_b]
+    pairs += _paired(left_a, left_b, _key)
+    kept = _increasing(sorted(pairs))
     in_a, in_b = {i for i, _ in kept}, {j for _, j in kept}
     return [r for i, r in enumerate(a) if i not in in_a], [r for j, r in enumerate(b) if j not in in_b]
+
+
+def _paired(
+    a: list[tuple[int, Rule]], b: list[tuple[int, Rule]], key: Callable[[Rule], _Key]
+) -> list[tuple[int, int]]:
+    """The n-th rule of a key in one list with the n-th in the other."""
+    places: dict[_Key, list[int]] = {}
+    for j, rule in b:
+        places.setdefault(key(rule), []).append(j)
+    used: dict[_Key, int] = {}
+    pairs: list[tuple[int, int]] = []
+    for i, rule in a:
+        wanted = key(rule)
+        n = used.get(wanted, 0)
+        if n < len(places.get(wanted, ())):
+            used[wanted] = n + 1
+            pairs.append((i, places[wanted][n]))
+    return pairs
 
 
 def _increasing(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -238,10 +238,12 @@ class Flow:
                 if here:
                     parts[change] = here
             total = POOL.fold(UNION, list(parts.values()))
+            masks = POOL.terminals(total)
             certain = POOL.where(total, lambda t: t == ACCEPT)
             certain = POOL.apply(LESS, certain, _overlap(parts))
+            clear = len(parts) == 1 and all(t == ACCEPT or not t & ACCEPT for t in masks)
             for change, node in parts.items():
-                accepted = POOL.where(node, lambda t: bool(t & ACCEPT))
+                accepted = certain if clear else POOL.where(node, lambda t: bool(t & ACCEPT))
                 one = POOL.apply(AND, accepted, certain)
                 done = piece.done
                 if kind is not None and _translates(change, kind):
@@ -249,7 +251,7 @@ class Flow:
                 after = piece.change.then(change)
                 out.append(Piece(one, after, piece.sure, done))
                 out.append(Piece(POOL.apply(LESS, accepted, one), after, False, done))
-            for mask in POOL.terminals(total) - {0, ACCEPT}:
+            for mask in masks - {0, ACCEPT}:
                 if mask & (DROP | REJECT):
                     node = POOL.where(total, lambda t, m=mask: t == m)  # type: ignore[misc]
                     if node:

@@ -149,11 +149,9 @@ class Nodes:
         return tuple([self.child[i] for i in range(self.start[n], self.start[n + 1])])
 
     def memory(self) -> int:
-        """The bytes of the arrays that grow."""
-        nodes: cython.longlong = self.level.shape[0]
-        edges: cython.longlong = self.bound.shape[0]
-        slots: cython.longlong = self.memo_key.shape[0]
-        return nodes * 24 + edges * 12 + slots * 12 + self.out_bound.shape[0] * 12
+        """The bytes that nodes, edges and the tables over them take."""
+        tables: cython.longlong = self.unique.shape[0] * 4 + self.memo_key.shape[0] * 12
+        return self.count * 16 + self.edges * 12 + self.out_bound.shape[0] * 12 + tables
 
     @cython.cfunc
     def _gathered(self, root: cython.int) -> cython.longlong:
@@ -242,9 +240,9 @@ class Nodes:
     # Growing
 
     def grow(self) -> None:
-        """Twice as much room in every array that is more than half full."""
+        """More room in every array that is more than half full; untouched pages of it cost nothing."""
         if self.count * 2 >= len(self.level):
-            room = len(self.level) * 2
+            room = len(self.level) * (4 if len(self.level) >= 65536 else 2)
             self.level = _wider("i", self.level, room)
             self.start = _wider("q", self.start, room + 1)
             self.digest = _wider("I", self.digest, room)
@@ -253,14 +251,15 @@ class Nodes:
             self._rehash()
             if len(self.memo_key) < MEMO:
                 old_key, old_value = self.memo_key, self.memo_value
-                size = len(self.memo_key) * 2
+                size = min(MEMO, room * 8)
                 self.memo_key = _zeros("Q", size)
                 self.memo_value = _zeros("i", size)
                 self.memo_mask = size - 1
                 self._rememo(old_key, old_value)
         if (self.edges + self.out) * 2 >= len(self.bound):  # a result on the stack fits then
-            self.bound = _wider("Q", self.bound, len(self.bound) * 2)
-            self.child = _wider("i", self.child, len(self.child) * 2)
+            room = len(self.bound) * (8 if len(self.bound) >= 65536 else 2)
+            self.bound = _wider("Q", self.bound, room)
+            self.child = _wider("i", self.child, room)
         if self.out * 2 >= len(self.out_bound):
             self.out_bound = _wider("Q", self.out_bound, len(self.out_bound) * 2)
             self.out_child = _wider("i", self.out_child, len(self.out_child) * 2)

@@ -19,6 +19,7 @@ from netsim.rules.model import (
     CONNTRACK_PRIORITY,
     Bits,
     Chain,
+    Condition,
     Effect,
     In,
     Nat,
@@ -132,7 +133,19 @@ def tracks(rule: Rule) -> bool:
     for effect in rule.effects:
         if isinstance(effect, Nat | Netmap | Track) or (isinstance(effect, SetBits) and effect.needs_entry):
             return True
-    for condition in flat(rule.conditions):
+    for each in rule.conditions:
+        if type(each) is In:  # by far the most frequent
+            if each.field in TRACKED_FIELDS:
+                return True
+            continue
+        if _tells(each):
+            return True
+    return False
+
+
+def _tells(given: Condition) -> bool:
+    """Whether a condition, or one inside it, asks connection tracking."""
+    for condition in flat((given,)):
         if isinstance(condition, In | Bits):
             if condition.field in TRACKED_FIELDS:
                 return True

@@ -2,7 +2,8 @@
 
 The kernel does what every node is touched by: uniting, point-by-point operations, reachability. What
 remains is inherited and sees the nodes through three read-only sequences. Ids, terminals, results,
-digests and errors are those of the plain pool; ids may be given out in another order.
+digests and errors are those of the plain pool; ids may be given out in another order. The kernel works without
+the interpreter's lock, so everything that may change the arrays holds the pool's own.
 """
 
 from __future__ import annotations
@@ -70,7 +71,10 @@ class CompiledPool(Pool):
         if answer != self._full:
             raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
         if self._nodes.memory() * 2 > self.memory:
-            raise BudgetExceeded(f"this needs more than {self.memory >> 20} MiB of diagrams (Limits.memory)")
+            raise BudgetExceeded(
+                f"this and the questions before it need more than {self.memory >> 20} MiB of diagrams "
+                "(Limits.memory); a new process starts with none"
+            )
         self._nodes.grow()
 
     def _unite(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
@@ -78,8 +82,9 @@ class CompiledPool(Pool):
 
     def node(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
         """The reduced node; neighbouring equal children are joined. Children lie below `level`."""
-        while (found := self._nodes.node(level, bounds, children)) < 0:
-            self._room(found)
+        with self.lock:
+            while (found := self._nodes.node(level, bounds, children)) < 0:
+                self._room(found)
         return int(found)
 
     def _slot(self, operation: Operation) -> int:
@@ -96,14 +101,16 @@ class CompiledPool(Pool):
 
     def apply(self, operation: Operation, a: int, b: int) -> int:
         """The operation, point by point."""
-        slot = self._slot(operation)
-        while (found := self._nodes.apply(slot, a, b)) < 0:
-            self._room(found)
+        with self.lock:
+            slot = self._slot(operation)
+            while (found := self._nodes.apply(slot, a, b)) < 0:
+                self._room(found)
         return int(found)
 
     def reachable(self, a: int) -> list[int]:
         """The nodes of a function, children before parents."""
-        found: list[int] = self._nodes.reachable(a)
+        with self.lock:
+            found: list[int] = self._nodes.reachable(a)
         return found
 
     def touching(self, a: int, levels: Collection[int]) -> Container[int]:
@@ -111,12 +118,14 @@ class CompiledPool(Pool):
         flags = bytearray(len(self.maxima) + 1)
         for level in levels:
             flags[level] = 1
-        found: set[int] = self._nodes.touching(a, flags)
+        with self.lock:
+            found: set[int] = self._nodes.touching(a, flags)
         return found
 
     def terminals(self, a: int) -> set[int]:
         """The terminals that a function takes."""
-        found: set[int] = self._nodes.terminals(a)
+        with self.lock:
+            found: set[int] = self._nodes.terminals(a)
         return found
 
     def value(self, a: int, point: Sequence[int]) -> int:
@@ -129,14 +138,15 @@ class CompiledPool(Pool):
         if size < 3:
             return super().fold(operation, operands, empty)
         ids = array("i", operands)
-        slot = self._slot(operation)
-        while size > 1:
-            done = 0
-            while (done := self._nodes.fold(slot, ids, size, done)) < size // 2:
-                self.apply(operation, ids[2 * done], ids[2 * done + 1])  # makes room
-            if size % 2:
-                ids[size // 2] = ids[size - 1]
-            size = (size + 1) // 2
+        with self.lock:
+            slot = self._slot(operation)
+            while size > 1:
+                done = 0
+                while (done := self._nodes.fold(slot, ids, size, done)) < size // 2:
+                    self.apply(operation, ids[2 * done], ids[2 * done + 1])  # makes room
+                if size % 2:
+                    ids[size // 2] = ids[size - 1]
+                size = (size + 1) // 2
         return ids[0]
 
 

@@ -118,7 +118,8 @@ class Pool:
             self._edges += len(key[1])
             if self._edges * EDGE_BYTES > self.memory:
                 raise BudgetExceeded(
-                    f"this needs more than {self.memory >> 20} MiB of diagrams (Limits.memory)"
+                    f"this and the questions before it need more than {self.memory >> 20} MiB of diagrams "
+                    "(Limits.memory); a new process starts with none"
                 )
             self._unique[key] = found
             self.level.append(level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any
 
@@ -249,7 +250,7 @@ def drawn(pool: d.Pool, seed: int, steps: int = 250) -> list[bytes]:
     mapping: dict[int, d.LevelMap] = {0: d.Const(2), 5: d.Choice(((3, 2**60),)), 1: d.Parity((3,), 1)}
     found += [pool.digest(pool.substitute(n, mapping, d.OR)) for n in made[-20:]]
     assert pool.terminals(folded) == {c for n in pool.reachable(folded) for c in pool.children[n] if c < 32}
-    assert len(pool.level) > 1024
+    assert len(pool.level) > 1024 or steps < 250
     return found
 
 
@@ -274,6 +275,21 @@ def test_operations_without_end_find_a_place_in_the_kernel(choice: str) -> None:
             table[3],
             table[1],
         )
+
+
+@pytest.mark.parametrize("choice", ENGINES)
+def test_threads_share_a_pool(choice: str) -> None:
+    wide = (3, 1, 4, 1, 2, 2**64 - 1, 255)
+    steps = 60 if choice == "uncompiled" else 250
+    alone = [drawn(new_pool(choice, wide), seed, steps) for seed in range(4)]
+    shared = new_pool(choice, wide)
+
+    def work(seed: int) -> list[bytes]:
+        return drawn(shared, seed, steps)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(work, range(4))) == alone
+    shared.check_invariants()
 
 
 @pytest.mark.parametrize("choice", ENGINES)
