@@ -25,7 +25,7 @@ from netsim.index.deciders import Deciders
 from netsim.index.flatten import Variant, read, tested
 from netsim.index.groups import Groups
 from netsim.index.plans import CODE, I32, UNKNOWN, VERDICTS, Plan, View, Where
-from netsim.rules.evaluate import Ruling
+from netsim.rules.evaluate import Ruling, redirects
 from netsim.rules.journey import PAYLOAD_PROTOCOLS, Addresses, uses_tracking
 from netsim.rules.model import Nat, Netmap, Point, RuleSet
 from netsim.space.fields import Family
@@ -51,11 +51,15 @@ class Facts:
         """The facts of a rule set."""
         fields = frozenset(tested(rules.rules()))
         matters = fields | {"protocol"}
-        for rule in rules.rules():
-            for effect in rule.effects:
+        effects = [effect for rule in rules.rules() for effect in rule.effects]
+        if addresses.known or any(redirects(effect) for effect in effects):
+            matters |= {"dst4", "dst6"}
+        for effect in effects:
+            # For a translation only whether it changes anything, which the status says.
+            if not isinstance(effect, Nat | Netmap) or "ct_status" in fields:
                 matters |= read(effect)
-                if isinstance(effect, Nat | Netmap):
-                    matters |= {"src4", "dst4", "src6", "dst6", "sport", "dport", "iif", "oif"}
+            if isinstance(effect, Nat) and any(pool.interface or pool.own for pool in effect.pools):
+                matters |= {"iif", "oif"}
         return cls(rules.family, rules.backend, uses_tracking(rules), fields, matters, addresses)
 
 
