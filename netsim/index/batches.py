@@ -28,7 +28,7 @@ from netsim.errors import BudgetExceeded, Limits
 from netsim.index.classifier import Classifier
 from netsim.index.columns import ICMP, Batch
 from netsim.index.deciders import Deciders
-from netsim.index.flatten import Does, Flattener, Stage, Variant
+from netsim.index.flatten import Does, Flattener, Stage, Variant, tested
 from netsim.index.groups import Groups
 from netsim.index.rows import Rows
 from netsim.rules.effects import Values
@@ -169,11 +169,16 @@ class _Asked:
         self.stage = stage
         self.filters = is_filter(stage.chain, hook)
         self.does = np.array(stage.does, np.int8)
+        self.bits = np.array([_BITS.get(does, 0) for does in stage.does], np.uint8)
+        self.code = _CODE[self.bits]
         self.target = np.array(stage.target, np.int32)
         self.decider = np.array(stage.decider, np.int32)
         places = range(len(stage))
         sure = [i for i in places if stage.sure[i] and stage.does[i] is not Does.OPEN]
         self.sure = _List(stage, sure, limits)
+        self.ends = bool(np.all(self.does[sure] <= int(Does.REJECT)))  # nothing goes on from another place
+        decides = self.does <= int(Does.REJECT)
+        self.decides = decides if self.filters else decides & (self.does != int(Does.ACCEPT))
         kinds: dict[Does, list[int]] = {}
         for i in places:
             does = stage.does[i]
@@ -250,6 +255,15 @@ class Plan:
                 if isinstance(a, _Asked)
             },
         }
+
+    def only(self, columns: Mapping[str, NDArray[Any]]) -> _Asked | None:
+        """The one stage that decides everything, if there is one, and nothing else happens to the records."""
+        stages = [each for each in self.stages if isinstance(each, _Asked)]
+        if len(stages) != 1 or (Turn.HOP in self.stages and "ttl" in columns):
+            return None
+        asked = stages[0]
+        simple = asked.filters and asked.ends and not asked.maybe and not asked.stage.nat
+        return asked if simple else None
 
     def run(self, columns: Mapping[str, NDArray[Any]], size: int, threads: int) -> _Records:
         """Every record through every stage."""
@@ -371,11 +385,30 @@ class _Passage:
         asked = self.asked
         view = _View(self.r.columns, self._global(who), self.r.size)
         place = asked.sure.first(view, start, threads)
-        who_ = np.arange(self.size) if who is None else who
+        if not asked.maybe and asked.ends:
+            self._ended(who, place, main=main)
+            return
+        every = np.arange(self.size) if who is None else who
         stop = place
         if asked.maybe:
-            stop = self._undecided(view, who_, start, place, main=main, threads=threads)
-        self._decided(who_, place, stop == place, main=main)
+            stop = self._undecided(view, every, start, place, main=main, threads=threads)
+        self._decided(every, place, stop == place, main=main)
+
+    def _ended(self, who: Where, place: I32, *, main: bool) -> None:
+        """Sure rows end the chain for all these records."""
+        asked, r = self.asked, self.r
+        self.mask[slice(None) if who is None else who] |= asked.bits[place]
+        if not main:
+            return
+        ids = self._global(who)
+        at: Any = slice(None) if ids is None else ids
+        ends = asked.decides[place] & r.main[at]
+        if ends.all():
+            r.row[at], r.maybe[at] = asked.decider[place], r.first[at]
+            r.main[at] = asked.does[place] == int(Does.ACCEPT)
+            return
+        numbers = np.flatnonzero(ends)
+        self._end(numbers if who is None else who[numbers], place[numbers])
 
     def _undecided(
         self, view: _View, who: NDArray[np.intp], start: int, place: I32, *, main: bool, threads: int
@@ -430,14 +463,9 @@ class _Passage:
             who, place = who[decides], place[decides]
         does = asked.does[place]
         if main:
-            ends = (
-                does <= int(Does.REJECT)
-                if asked.filters
-                else (does == int(Does.DROP)) | (does == int(Does.REJECT))
-            )
+            ends = asked.decides[place]
             self._end(who[ends], place[ends])
-        for kind in (Does.ACCEPT, Does.DROP, Does.REJECT):
-            self.mask[who[does == int(kind)]] |= _BITS[kind]
+        self.mask[who] |= asked.bits[place]
         rest = does > int(Does.REJECT)
         if not rest.any():
             return
@@ -535,6 +563,8 @@ def _apply(effect: Effect, r: _Records, ids: NDArray[np.intp]) -> None:
 
 
 def _noted(r: _Records, ids: NDArray[np.intp], kind: NatKind, differs: NDArray[np.bool_]) -> None:
+    if "ct_status" not in r.columns:  # nobody tests it
+        return
     bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
     changed = ids[differs]
     r.write("ct_status", changed, r.columns["ct_status"][changed] | np.uint8(bit))
@@ -589,6 +619,7 @@ class Batches:
         self.limits = limits
         self.decide = decide
         self._tracks = uses_tracking(rules)
+        self._tested = tested(rules.rules())
         self._plans: dict[Variant, Plan | str] = {}
         self._groups: Groups | None = None
         self.asked = 0  # records put to the rules, and as how many groups
@@ -607,11 +638,13 @@ class Batches:
 
     def classify(self, batch: Batch, threads: int = 1) -> tuple[NDArray[np.uint8], I32, I32]:
         """Verdicts (codes of `VERDICTS`), deciders and undecided deciders of records."""
+        batch = batch.completed(self._tested)
         verdict = np.zeros(batch.size, np.uint8)
         row = np.full(batch.size, -1, np.int32)
         undecided = np.full(batch.size, -1, np.int32)
         left: list[NDArray[np.intp]] = []
-        for variant, where in self._variants(batch):
+        variants = self._variants(batch)
+        for variant, where in variants:
             if variant is None:  # reassembled before any chain: nobody's question
                 verdict[where] = UNKNOWN
                 continue
@@ -622,10 +655,18 @@ class Batches:
             columns: Mapping[str, NDArray[Any]] = batch.columns
             if where is not None:
                 columns = {name: column[where] for name, column in columns.items()}
-            r = plan.run(columns, batch.size if where is None else len(where), threads)
+            at: Any = slice(None) if where is None else where
+            size = batch.size if where is None else len(where)
+            only = plan.only(columns)
+            if only is not None:
+                place = only.sure.first(_View(columns, None, size), 0, threads)
+                if where is None:
+                    return only.code[place], only.decider[place], undecided
+                verdict[at], row[at] = only.code[place], only.decider[place]
+                continue
+            r = plan.run(columns, size, threads)
             code = _CODE[r.mask]
             unknown = code == UNKNOWN
-            at: Any = slice(None) if where is None else where
             verdict[at], row[at] = code, r.row
             undecided[at] = np.where(unknown, r.other, r.maybe)
             again = np.flatnonzero(r.ask | (unknown & r.loose))
@@ -643,7 +684,7 @@ class Batches:
         found: list[tuple[Variant | None, Where]] = []
         family = batch.columns["family"]
         later = batch.columns["fragment"] != 0
-        if not self._tracks and "protocol" in batch.columns:
+        if not self._tracks and "protocol" in batch.columns and later.any():
             later &= np.isin(batch.columns["protocol"], list(PAYLOAD_PROTOCOLS))
         special = bool(later.any()) and (self._tracks or self.rules.backend == "nft")
         for number in (0, 1, 2):
