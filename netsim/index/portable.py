@@ -73,10 +73,10 @@ def plain(value: Any, texts: Texts) -> Any:
     """A value of the model as what JSON takes."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, Enum):
+    if type(value).__name__ in _ENUMS:
         return ["!", type(value).__name__, value.name]
-    if isinstance(value, int):
-        return value
+    if isinstance(value, int):  # a state, a protocol or a flag in a range is its number
+        return int(value)
     if isinstance(value, str):
         return ["$", texts.number(value)]
     if isinstance(value, Source):

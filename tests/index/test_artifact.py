@@ -233,3 +233,19 @@ def test_processes_share_a_file(tmp_path: Path) -> None:
 def test_limits_are_those_of_the_rules(tmp_path: Path) -> None:
     netsim.parse(TEXT).save(tmp_path / "i")
     assert netsim.load_index(tmp_path / "i").limits == DEFAULT_LIMITS
+
+
+@pytest.mark.parametrize("state", ["before", "during", "repaired"])
+def test_rules_of_the_demo_come_back_whole(state: str, tmp_path: Path) -> None:
+    """Their ranges hold members of enumerations, such as states."""
+    rules = netsim.parse(Path(netsim.__file__).parent / "demo_site" / state / "fw1.rules")
+    rules.save(tmp_path / "fw1.netsim")
+    again = netsim.load_index(tmp_path / "fw1.netsim")
+    batch = {
+        "src": np.array([0x0A000E0A, 0x0A000105, 1], np.uint32),
+        "dst": np.array([0x0A00140A] * 3, np.uint32),
+        "protocol": np.array([6, 6, 17], np.uint8),
+        "sport": np.array([40000] * 3, np.uint16),
+        "dport": np.array([5432] * 3, np.uint16),
+    }
+    assert again.classify(batch).rows() == rules.classify(batch).rows()
