@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MOST = 180
+MOST = 60
 """Seconds after which a question is given up."""
 
 _spent = 0.0
@@ -33,8 +33,12 @@ def clock() -> float:
 timed = pytest.mark.benchmark(timer=clock)
 
 
+class NoAnswer(Exception):
+    """The question ran out of a budget, or of time; the sentence says which."""
+
+
 def ask(question: str, *lists: str, engine: str = "") -> dict[str, Any]:
-    """The answer of a fresh process; skips with its words where there is none."""
+    """The answer of a fresh process. Raises `NoAnswer`."""
     global _spent
     environment = {**os.environ, **({"NETSIM_ENGINE": engine} if engine else {})}
     try:
@@ -43,14 +47,24 @@ def ask(question: str, *lists: str, engine: str = "") -> dict[str, Any]:
             capture_output=True, text=True, cwd=ROOT, env=environment, timeout=MOST, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        pytest.skip(f"more than {MOST} s")
+        raise NoAnswer(f"more than {MOST} s") from None
     if done.returncode:
         pytest.fail(done.stderr[-2000:])
     found: dict[str, Any] = json.loads(done.stdout)
     if "error" in found:
-        pytest.skip(found["error"])
+        raise NoAnswer(found["error"])
     _spent += found["seconds"]
     return found
+
+
+def measure(benchmark: Any, question: str, *lists: str, rounds: int, engine: str = "", **more: Any) -> Any:
+    """The answer to a question; its seconds and memory become the row. Skips with a word where there is none."""
+    try:
+        found = benchmark.pedantic(ask, (question, *lists), {"engine": engine}, rounds=rounds)
+    except NoAnswer as error:
+        pytest.skip(f"{question} of {' and '.join(lists)}: {error}")
+    benchmark.extra_info.update(more, memory=found["memory"])
+    return found["answer"]
 
 
 def peak() -> int:

@@ -1,4 +1,6 @@
-"""Prints one table of a `--benchmark-json` file: `python -m benchmarks.table FILE`.
+"""Prints one table of a `--benchmark-json` file: `python -m benchmarks.table FILE [DOCUMENT]`.
+
+With a document, the table also replaces what stands there between the lines `BEGIN` and `END`.
 
 Rows that take records are in millions a second, the others in seconds. Beside them stand peers of the same run, with
 the ratio of medians: how many times as long they take for the same work. Means are geometric, over acl1, fw1, ipc1.
@@ -11,10 +13,14 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import attrs
+
+BEGIN, END = "% begin of the table that `make bench` prints", "% end of the table"
 
 FAMILIES = ("acl1", "fw1", "ipc1")
 HEAD = "| row | median | best | worst | beside it: median (ratio) | build | memory |"
@@ -127,12 +133,31 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
             yield _mean(found, f"**mean of {len(found)}, {tail}**").text()
 
 
-def main(path: str) -> None:
-    rows = json.loads(Path(path).read_text())["benchmarks"]
-    print("\n".join(table(rows)))
+def footer(found: dict[str, Any]) -> Iterator[str]:
+    """What ran, and on what; which peers were missing."""
+    machine, rows = found["machine_info"], found["benchmarks"]
+    words = [
+        f"{machine['cpu'].get('brand_raw', machine['machine'])}, {machine['cpu'].get('count', '?')} cores"
+    ]
+    words.append(f"Python {machine['python_version']}")
+    for package in ("numpy", "oxidd", "aerleon", "numba"):
+        with suppress(PackageNotFoundError):
+            words.append(f"{package} {version(package)}")
+    words += sorted({row["extra_info"]["dpdk"]["version"] for row in rows if "dpdk" in row["extra_info"]})
+    yield ", ".join(words) + "."
     for word in sorted({w for row in rows if (w := row["extra_info"].get("without"))}):
-        print(f"\nwithout {word}")
+        yield f"Without {word}."
+
+
+def main(path: str, document: str = "") -> None:
+    found = json.loads(Path(path).read_text())
+    text = "\n".join([*table(found["benchmarks"]), "", *footer(found)])
+    print(text)
+    if document:
+        before, _, rest = Path(document).read_text().partition(BEGIN + "\n")
+        _, _, after = rest.partition(END + "\n")
+        Path(document).write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}\n{after}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

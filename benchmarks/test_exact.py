@@ -65,15 +65,13 @@ def test_dead_rows(benchmark: Any, name: str) -> None:
 @pytest.mark.parametrize("name", of("1k", "10k"))
 def test_audit(benchmark: Any, name: str) -> None:
     """Every kind of finding, with its proof."""
-    found = benchmark.pedantic(fresh.ask, ("audit", name), rounds=2)
-    benchmark.extra_info.update(list=name, memory=found["memory"], findings=found["answer"])
+    fresh.measure(benchmark, "audit", name, rounds=2, list=name)
 
 
 @fresh.timed
 @pytest.mark.parametrize("name", [n for n in LONG if not n.startswith("site") or n.endswith(("_1k", "_10k"))])
 def test_accepted_set(benchmark: Any, name: str) -> None:
-    found = benchmark.pedantic(fresh.ask, ("accepted", name), rounds=1 if "100k" in name else 3)
-    benchmark.extra_info.update(list=name, memory=found["memory"])
+    fresh.measure(benchmark, "accepted", name, rounds=1 if "100k" in name else 3, list=name)
 
 
 @pytest.mark.parametrize("name", of("1k", "10k", "100k"))
@@ -94,9 +92,7 @@ def test_compare_with_ten_lines_edited(benchmark: Any, name: str) -> None:
 @pytest.mark.parametrize("families", ["acl1 fw1", "fw1 ipc1", "ipc1 acl1"])
 def test_compare_unrelated_lists(benchmark: Any, families: str, size: str) -> None:
     names = [f"{family}_{size}" for family in families.split()]
-    found = benchmark.pedantic(fresh.ask, ("compare", *names), rounds=1)
-    assert found["answer"]
-    benchmark.extra_info.update(memory=found["memory"])
+    assert fresh.measure(benchmark, "compare", *names, rounds=1)
 
 
 @fresh.timed
@@ -104,8 +100,7 @@ def test_compare_unrelated_lists(benchmark: Any, families: str, size: str) -> No
 @pytest.mark.parametrize("name", of("100", "1k"))
 def test_without_the_extension(benchmark: Any, question: str, name: str) -> None:
     """The plain engine, which answers where nothing was compiled."""
-    found = benchmark.pedantic(fresh.ask, (question, name), {"engine": "plain"}, rounds=2)
-    benchmark.extra_info.update(list=name, memory=found["memory"])
+    fresh.measure(benchmark, question, name, rounds=2, engine="plain", list=name)
 
 
 ROUNDS = 5

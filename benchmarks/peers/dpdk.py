@@ -59,6 +59,7 @@ def library() -> Any:
         if done.returncode:
             raise Missing(f"dpdk_acl.c does not compile: {done.stderr[-300:]}")
         found = ctypes.CDLL(str(out))
+    found.dpdk_version.restype = ctypes.c_char_p
     before = os.sched_getaffinity(0)
     code = found.dpdk_init(MEGABYTES)
     os.sched_setaffinity(0, before)  # the library pins its main thread
@@ -90,6 +91,7 @@ class Dpdk:
 
     def __init__(self, given: List) -> None:
         self.library = library()
+        self.version = self.library.dpdk_version().decode()
         low, high = given.low, given.high
         values, last = _addresses(low), _addresses(high)
         size = (last - values).astype(np.uint64) + np.uint64(1)

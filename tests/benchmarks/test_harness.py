@@ -111,6 +111,16 @@ def test_traces_have_no_repeats_and_are_always_the_same(name: str, kind: str) ->
         assert 0.02 < (found == -1).mean() < 0.12
 
 
+def test_edges_lie_at_the_ends_of_ranges() -> None:
+    given = named("site4_100")
+    trace = traces.edges(given, 2000)
+    found = scan(given, trace, len(trace["protocol"]))
+    assert np.array_equal(Classifier(given.rows).first(trace), found)
+    assert (found == -1).mean() > 0.2
+    ends = np.unique(np.concatenate([given.low["src4"], given.high["src4"]]))
+    assert np.isin(trace["src4"], ends).mean() > 0.3
+
+
 def flagged() -> List:
     """A generated list with flags in some rules."""
     given = generate(200)
