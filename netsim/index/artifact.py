@@ -22,10 +22,9 @@ import numpy as np
 
 from netsim.display import Displayed, Document, Heading, Pairs
 from netsim.errors import DEFAULT_LIMITS, Limits
-from netsim.index import classifier as classifiers
 from netsim.index.batches import Batches, Facts
 from netsim.index.classification import Classification
-from netsim.index.classifier import Classifier
+from netsim.index.classifier import STORED, Classifier
 from netsim.index.columns import batch_of
 from netsim.index.container import ArtifactError, Container, write
 from netsim.index.deciders import Decider, Deciders
@@ -44,12 +43,8 @@ from netsim.space.packet import Packet
 FIVE = frozenset({"iif", "oif", "length", "ttl", "mac", "icmp_type", "icmp_code"})
 """What a batch of addresses, protocol and ports leaves open."""
 
-_PARTS: dict[str, Any] = {
-    c.__name__: c for c in vars(classifiers).values() if isinstance(c, type) and attrs.has(c)
-}
+_PARTS: dict[str, Any] = {c.__name__: c for c in STORED}
 """The classes that a classifier is made of."""
-_LEFT = frozenset({"rows", "limits", "_kernel", "_view"})
-"""Attributes of a classifier that belong to the process."""
 
 
 # Values that are made of arrays
@@ -113,7 +108,7 @@ def _packed_list(rows: RowList, arrays: _Arrays) -> Any:
     whole = rows.whole
     inner = None
     if whole is not None:
-        inner = {k: _packed(v, arrays) for k, v in vars(whole).items() if k not in _LEFT}
+        inner = _packed(whole.state(), arrays)
     return {"places": _packed(rows.places, arrays), "rows": _packed(rows.rows, arrays), "classifier": inner}
 
 
@@ -121,12 +116,7 @@ def _unpacked_list(data: Any, arrays: _Arrays, limits: Limits) -> RowList:
     rows = _unpacked(data["rows"], arrays)
     whole: Classifier | None = None
     if data["classifier"] is not None:
-        whole = Classifier.__new__(Classifier)
-        vars(whole).update({k: _unpacked(v, arrays) for k, v in data["classifier"].items()})
-        whole.rows, whole.limits = rows, limits
-        choice = engine()
-        whole._kernel = kernel("classify", choice)
-        whole._view = memoryview if choice == "uncompiled" else (lambda array: array)
+        whole = Classifier.restored(_unpacked(data["classifier"], arrays), rows, limits)
     return RowList(_unpacked(data["places"], arrays), rows, limits, whole)
 
 

@@ -45,13 +45,15 @@ from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits, QuestionError
 from netsim.index.buckets import NONE
 from netsim.index.rows import INTERVALS, WORDS, Rows
 from netsim.index.specs import Step, TooMany, steps_of, unpacked
-from netsim.index.tables import SLOT_INPUTS, Group, Part
+from netsim.index.programs import INPUTS, Group, Program
+from netsim.index.segments import Axis
+from netsim.index.tables import Part, part_of
 from netsim.kernels import Engine, engine, kernel
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
-_INPUTS = [np.dtype(kind) for kind in ("u4", "u4", *["u1"] * SLOT_INPUTS, *["u2"] * SLOT_INPUTS)]
+_INPUTS = [np.dtype(kind) for kind in ("u4", "u4", *["u1"] * INPUTS, *["u2"] * INPUTS)]
 """The types of the columns that a program reads as they are: axes, columns of 8 bits, of 16."""
 BLOCK = 8192
 """Records that are converted, or go through numpy's steps, together."""
@@ -77,9 +79,7 @@ class Classifier:
         began = time.perf_counter()
         self.rows = rows
         self.limits = limits
-        self._kernel = kernel("classify", choice or engine())
-        # Uncompiled kernels read plain integers, which only a memoryview gives.
-        self._view: Any = memoryview if (choice or engine()) == "uncompiled" else (lambda array: array)
+        self._begin(choice or engine())
         six = np.zeros(len(rows), np.bool_)
         for c in rows.low:
             if c.startswith(("src6", "dst6")):
@@ -94,6 +94,11 @@ class Classifier:
             )
         self.build_seconds = time.perf_counter() - began
 
+    def _begin(self, choice: Engine) -> None:
+        self._kernel = kernel("classify", choice)
+        # Uncompiled kernels read plain integers, which only a memoryview gives.
+        self._view: Any = memoryview if choice == "uncompiled" else (lambda array: array)
+
     def _part(self, member: I64) -> Part | _Vectors:
         """The tables of some rows; columns that none of them restricts are left out."""
         rows = self.rows
@@ -107,7 +112,7 @@ class Classifier:
         words = {c: pair for c, pair in words.items() if pair[0].any()}
         numbers = member.astype(np.int32)
         try:
-            return Part(low, high, words, numbers, self.limits, self._kernel, self._view)
+            return part_of(low, high, words, numbers, self.limits, self._kernel, self._view)
         except TooMany:
             return self._vectors({c: (low[c], high[c]) for c in low} | words, numbers)
 
@@ -121,14 +126,36 @@ class Classifier:
                 steps += steps_of(c, one, two)
             except TooMany:
                 total = self.limits.memory + n * n // 8
-            total += sum(step.holds.nbytes for step in steps)
+            total = sum(step.specs().nbytes for step in steps)
             if total > self.limits.memory:
                 raise BudgetExceeded(
                     f"a classifier of these {n} rows takes at least {total >> 20} MiB of bit vectors, "
                     f"more than {self.limits.memory >> 20} (Limits.memory)"
                 )
-        offsets = np.cumsum([0, *(len(step.holds) for step in steps[:-1])])
-        return _Vectors(numbers, steps, offsets, np.concatenate([step.holds for step in steps]))
+        offsets = np.cumsum([0, *(step.count for step in steps[:-1])])
+        bits = np.concatenate([step.specs() for step in steps])
+        for step in steps:
+            step.holds = None
+        return _Vectors(numbers, steps, offsets, bits)
+
+    # What an artifact keeps
+
+    def state(self) -> dict[str, Any]:
+        """What `restored` takes: arrays, numbers, texts, lists, and objects of `STORED`."""
+        return {
+            "parts": self._parts,
+            "build_seconds": self.build_seconds,
+            "kernels": self._kernel is not None,
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any], rows: Rows, limits: Limits) -> Classifier | None:
+        """A classifier of the same rows; None where this process' engine is of another kind."""
+        found = cls.__new__(cls)
+        found.rows, found.limits = rows, limits
+        found._begin(engine())
+        found._parts, found.build_seconds = state["parts"], state["build_seconds"]
+        return found if state["kernels"] == (found._kernel is not None) else None
 
     # Asking
 
@@ -162,8 +189,8 @@ class Classifier:
         work = np.zeros((7, 520), np.int32)
         last = len(self._parts) - 1
         for k, part in enumerate(self._parts):
-            if isinstance(part, Part) and self._kernel is not None:
-                self._program(part, columns, start, stop, best, work, k == 0, k == last)
+            if isinstance(part, Part) and part.program is not None:
+                self._program(part, part.program, columns, start, stop, best, work, k == 0, k == last)
                 continue
             if k == 0:
                 best[start:stop] = NONE
@@ -177,32 +204,32 @@ class Classifier:
                 best[start:stop][best[start:stop] >= len(self.rows)] = -1
 
     def _program(
-        self, part: Part, columns: Mapping[str, NDArray[Any]], start: int, stop: int, best: I32, work: I32,
-        fresh: bool, final: bool,
+        self, part: Part, program: Program, columns: Mapping[str, NDArray[Any]], start: int, stop: int,
+        best: I32, work: I32, fresh: bool, final: bool,
     ) -> None:  # fmt: skip
         """Some records through the compiled steps of a part."""
         kernel, view = self._kernel, self._view
         assert kernel is not None
         names = [
             *(axis.columns[0] if len(axis.columns) == 1 else "" for axis in part.axes),
-            *[*part.bytes, "", "", "", ""][:SLOT_INPUTS],
-            *[*part.words, "", "", "", ""][:SLOT_INPUTS],
+            *[*program.bytes, "", "", "", ""][:INPUTS],
+            *[*program.words, "", "", "", ""][:INPUTS],
         ]
-        natural = not part.ready and all(
+        natural = not program.ready and all(
             columns[c].dtype == kind and columns[c].flags.c_contiguous and columns[c].flags.writeable
             for c, kind in zip(names, _INPUTS, strict=True)
             if c
         )
         each = stop - start if natural else BLOCK
-        tables = [view(part.code), *map(view, part.pools)]
+        tables = [view(program.code), *map(view, program.pools)]
         for at in range(start, stop, each):
             end = min(at + each, stop)
             inputs = [
                 view(_taken(columns[c][at:end], kind) if c else np.zeros(0, kind))
                 for c, kind in zip(names, _INPUTS, strict=True)
             ]
-            ready = np.zeros((max(1, len(part.ready)), end - at if part.ready else 1), np.int32)
-            for line, what in enumerate(part.ready):
+            ready = np.zeros((max(1, len(program.ready)), end - at if program.ready else 1), np.int32)
+            for line, what in enumerate(program.ready):
                 ready[line] = self._ready(part, what, columns, at, end)
             kernel.run(
                 *tables,
@@ -215,21 +242,24 @@ class Classifier:
             )
 
     def _ready(
-        self, part: Part, what: Step | int, columns: Mapping[str, NDArray[Any]], at: int, end: int
-    ) -> Any:
+        self, part: Part, what: int, columns: Mapping[str, NDArray[Any]], at: int, end: int
+    ) -> NDArray[Any]:
         """One line of classes or segments that the program finds ready."""
         k, view = self._kernel, self._view
         assert k is not None
-        starts = what.starts if isinstance(what, Step) else part.axes[what].starts
-        if isinstance(what, Step) and what.classes is None:
-            return what.of(columns[what.column][at:end])
-        names = (what.column,) if isinstance(what, Step) else part.axes[what].columns
+        step, names = None, part.axes[-1 - what].columns if what < 0 else ()
+        starts: U64 | None = part.axes[-1 - what].starts if what < 0 else None
+        if what >= 0:
+            step = part.steps[what]
+            names, starts = (step.column,), step.starts
+            if step.classes is None:
+                return step.of(columns[step.column][at:end])
         values = [view(_taken(columns[c][at:end], np.dtype(np.uint64))) for c in names]
         found = np.zeros(end - at, np.int32)
         (k.search64 if len(values) == 1 else k.search128)(*values, view(starts), view(found))
-        if isinstance(what, Step):
-            return found if what.classes is None else what.classes[found]
-        return found * np.int32(max(1, len(part.groups)))
+        if step is not None and step.classes is not None:
+            return np.asarray(step.classes[found])
+        return found * np.int32(max(1, len(part.summary["groups"])))
 
     def _by_vectors(
         self, part: _Vectors, columns: Mapping[str, NDArray[Any]], at: int, end: int, best: I32
@@ -296,12 +326,16 @@ class Classifier:
             "build_seconds": round(self.build_seconds, 6),
             "memory_bytes": self.memory(),
             "parts": [
-                {"method": "pairs", **p.stats()}
+                {"method": "pairs", **p.summary, "memory_bytes": p.memory()}
                 if isinstance(p, Part)
                 else {"method": "bit vectors", "rows": len(p.numbers), "memory_bytes": p.bits.nbytes}
                 for p in self._parts
             ],
         }
+
+
+STORED = (Axis, Group, Part, Program, Step, _Vectors)
+"""The classes that a classifier's state is made of."""
 
 
 def _numpy(part: Part, columns: Mapping[str, NDArray[Any]], at: int, end: int, best: I32) -> None:
@@ -404,4 +438,4 @@ def _checked(rows: Rows, columns: Mapping[str, Any]) -> tuple[int, dict[str, NDA
     return size, taken
 
 
-__all__ = ["Classifier"]
+__all__ = ["STORED", "Classifier"]

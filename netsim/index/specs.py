@@ -79,9 +79,19 @@ class Step:
     starts: U64 | None  # or the starts of segments and their classes
     classes: I32 | None
     care: int  # or, for a word, the values that these bits are compared with, in `starts`: class 0 where none is met
-    holds: U64  # class -> specs
+    holds: U64 | None  # class -> specs; None once it has been built in
     pairs: I32 | None = None  # class before * width + class -> class; None for the first column
     width: int = 1
+
+    @property
+    def count(self) -> int:
+        """How many classes there are, while it is built."""
+        return len(self.specs())
+
+    def specs(self) -> U64:
+        """`holds`, while it is built."""
+        assert self.holds is not None
+        return self.holds
 
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
         """The classes of values."""
@@ -141,15 +151,15 @@ def specs_of(columns: Mapping[str, tuple[U64, U64]], size: int) -> tuple[I32, li
     steps: list[Step] = []
     for column, (one, two) in columns.items():
         steps += steps_of(column, one[chosen], two[chosen])
-    steps.sort(key=lambda s: len(s.holds))
-    holds = steps[0].holds
+    steps.sort(key=lambda s: s.count)
+    holds = steps[0].specs()
     for step in steps[1:]:
-        cells = len(holds) * len(step.holds)
+        cells = len(holds) * step.count
         if cells > CELLS or cells * len(chosen) > BITS:
             raise TooMany
-        both = (holds[:, None, :] & step.holds[None, :, :]).reshape(cells, -1)
+        both = (holds[:, None, :] & step.specs()[None, :, :]).reshape(cells, -1)
         kept, inverse = distinct([both[:, w] for w in range(both.shape[1])])
-        step.pairs, step.width = inverse.astype(np.int32), len(step.holds)
+        step.pairs, step.width = inverse.astype(np.int32), step.count
         holds = both[kept]
     allowed = unpacked(holds, len(chosen)).T  # spec, class
     allows = packed(np.concatenate([np.zeros((1, len(holds)), np.bool_), allowed]))

@@ -1,16 +1,13 @@
-"""The tables of the batch classifier for one family of addresses: groups of rows, and the program.
+"""The tables of the batch classifier for one family of addresses: groups of rows by pairs of classes.
 
 Theory of operation: see `index.classifier`. A `Part` holds rows whose addresses lie on the same two axes.
 
-Groups. In a group the pair of axis classes names an *entry*: the rows of the group that hold it, first to last.
-Entries lie in a table over pairs where that is small and each has a pattern (the row for each class of the other
-columns), else in slots: the lines of the sparse table over pairs laid over each other, each slot naming its
-class on the second axis (Tarjan and Yao, CACM 1979), so that one look decides.
+In a group the pair of axis classes names an *entry*: the rows of the group that hold it, first to last. Entries lie
+in a table over pairs where that is small and each has a pattern, the row for each class of the other columns; else
+in slots (`index.programs`). Groups are joined where they keep such a table. Long lists whose rows lie scattered are
+found in `index.buckets` instead, which leaves few rows to the groups.
 
-Long lists whose rows lie scattered are found in `index.buckets` instead, which leaves few rows to the groups.
-
-Invariants: T1 each row is in one group or one bucket; T2 an entry's rows ascend; T3 a list ends with
-`NONE`; T4 no two lines of slots begin at one place, and the line of class 0 is empty.
+Invariants: T1 each row is in one group or one bucket; T2 an entry's rows ascend; T3 a list ends with `NONE`.
 """
 
 from __future__ import annotations
@@ -26,6 +23,7 @@ from numpy.typing import NDArray
 from netsim.errors import BudgetExceeded, Limits
 from netsim.index import buckets
 from netsim.index.buckets import NONE, Buckets, buckets_of
+from netsim.index.programs import Group, Program, program_of
 from netsim.index.rows import INTERVALS
 from netsim.index.segments import Axis, Bounds, axis_of, bounds_of, covered, segment, spans, wider
 from netsim.index.specs import Step, specs_of, unpacked
@@ -43,63 +41,6 @@ SOLVED = 3 << 20
 """The most bytes of a group's patterns for it to have a table over pairs."""
 WIDTHS = (24, 26, 28, 20, 16, 30, 12)
 """Thresholds that are tried: ranges of more than 2^w values are wide (of 2^(w + 96) for 128 bits)."""
-TRIES = 3000
-"""Places that are tried for a line of slots before it goes to the end."""
-SPREAD = 4
-"""The most slots an entry may take; where they take more, entries are searched."""
-LINE = 64
-"""Bytes of a line of the cache."""
-SLOT_INPUTS = 4
-"""How many columns of 8 bits, and how many of 16, a program reads as they are."""
-
-
-@attrs.define(slots=True)
-class Group:
-    """Rows that are narrow or wide on one axis and on the other alike, by pairs of classes."""
-
-    name: str
-    rows: int
-    maps: list[I32]  # for each axis, segment -> class, 0 where no row is
-    sizes: tuple[int, int]  # how many classes
-    keys: I64  # of each entry: classes, the first on the upper half; ascending
-    cells: I32  # of each entry: (class on the second axis, row, spec, what comes next), see kernels.classify
-    rest: I32
-    patterns: NDArray[Any]  # the row for each class; where there is a grid, 0 is nothing's
-    grid: NDArray[Any] | None = None  # pair -> pattern
-    form: str = ""
-
-
-class Pools:
-    """The three pools of tables, and what has been put into them so far; tables begin at lines of the cache."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, list[tuple[int, NDArray[Any]]]] = {"<u2": [], "<i4": [], "<u8": []}
-        self._sizes = dict.fromkeys(self._parts, 0)
-
-    def put(self, array: NDArray[Any], kind: str) -> int:
-        """Where the table begins."""
-        each = LINE // np.dtype(kind).itemsize
-        at = -(-self._sizes[kind] // each) * each
-        self._parts[kind].append((at, array.ravel()))
-        self._sizes[kind] = at + array.size
-        return at
-
-    def small(self, array: NDArray[Any]) -> tuple[int, int]:
-        """The place in the pool of 16 bits, or of 32 where they are needed, and which of them: 0 or 1."""
-        wide = bool(len(array)) and int(array.max()) > 0xFFFF
-        return self.put(array, "<i4" if wide else "<u2"), int(wide)
-
-    def pools(self) -> list[NDArray[Any]]:
-        """The pools."""
-        found = []
-        for kind, parts in self._parts.items():
-            size = np.dtype(kind).itemsize
-            whole = np.zeros(self._sizes[kind] + 2 * LINE // size, kind)
-            whole = whole[-whole.ctypes.data % LINE // size :]
-            for at, array in parts:
-                whole[at : at + array.size] = array
-            found.append(whole)
-        return found
 
 
 def _lists(rows: I32, begin: I64, end: I64) -> tuple[I64, I64]:
@@ -119,43 +60,104 @@ def _lists(rows: I32, begin: I64, end: I64) -> tuple[I64, I64]:
     return every, every
 
 
+@attrs.define(slots=True, eq=False)
 class Part:
-    """The tables of some rows, given as columns, with their numbers ascending."""
+    """The tables of some rows: a program, or what numpy asks."""
+
+    axes: list[Axis]
+    steps: list[Step]
+    summary: dict[str, Any]
+    program: Program | None = None
+    classes: int = 1
+    allows: U64 = attrs.field(factory=lambda: np.zeros((1, 1), np.uint64))
+    groups: list[Group] = attrs.field(factory=list)
+
+    def memory(self) -> int:
+        """The bytes of all tables."""
+        arrays: list[Any] = [self.allows]
+        if self.program is not None:
+            arrays += [self.program.code, *self.program.pools]
+        for step in self.steps:
+            arrays += [step.table, step.starts, step.classes, step.pairs]
+        for axis in self.axes:
+            arrays += [axis.starts, axis.bucket, *(axis.nested or ())]
+        for g in self.groups:
+            arrays += [*g.maps, g.keys, g.cells, g.rest, g.patterns, g.grid]
+        return sum(a.nbytes for a in arrays if a is not None)
+
+
+def part_of(
+    low: Mapping[str, U64],
+    high: Mapping[str, U64],
+    words: Mapping[str, tuple[U64, U64]],
+    numbers: I32,
+    limits: Limits,
+    kernel: ModuleType | None,
+    view: Callable[[Any], Any],
+) -> Part:
+    """The tables of some rows, given as columns, with their numbers ascending. Raises `BudgetExceeded` and `TooMany`."""
+    axes = _axes(low, high)
+    others = {c: (low[c], high[c]) for c in low if not any(c in axis for axis in axes)} | dict(words)
+    specs, steps, allows, classes = specs_of(others, len(numbers))
+    ranges = [bounds_of(low, high, axis, len(numbers)) for axis in axes]
+    left = np.arange(len(numbers))
+    found: list[Buckets] = []
+    direct = all(len(axis) == 1 and INTERVALS[axis[0]] == 0xFFFF_FFFF for axis in axes)
+    if kernel is not None and direct and len(left) > buckets.BULK:
+        first, second = ((r[0][0].astype(np.uint32), r[1][0].astype(np.uint32)) for r in ranges)
+        found, left = buckets_of(first, second, numbers, specs, kernel, view)
+    inside: list[Bounds] = [(r[0][:, left], r[1][:, left]) for r in ranges]
+    lines = [axis_of(axis, r) for axis, r in zip(axes, inside, strict=True)]
+    builder = _Groups(numbers, specs, allows, classes, lines, limits, kernel, view)
+    groups = builder.of(left, inside) if len(left) else []
+    program = None
+    if kernel is not None:
+        program = program_of(steps, allows, classes, lines, groups, found, kernel, view)
+    part = Part(lines, steps, {}, program, classes, allows, groups)
+    part.summary = {
+        "rows": len(numbers),
+        "classes": classes,
+        "specs": len(allows) - 1,
+        "segments": [axis.count for axis in lines],
+        "groups": {g.name: {"rows": g.rows, "table": g.form} for g in groups},
+        "buckets": [{"rows": b.rows, "bits_left_out": list(b.left_out)} for b in found],
+    }
+    for step in steps:
+        step.holds = None
+    if program is not None:  # what only numpy needs goes
+        part.allows, part.groups = allows[:0], []
+        part.steps = [steps[k] for k in program.ready if k >= 0]
+        place = iter(range(len(program.ready)))
+        program.ready = [next(place) if k >= 0 else k for k in program.ready]
+        for axis in lines:
+            axis.nested = axis.bucket = None
+            if len(axis.columns) < 2:
+                axis.starts = axis.starts[:, :0]
+    return part
+
+
+class _Groups:
+    """Builds the groups of a part."""
 
     def __init__(
         self,
-        low: Mapping[str, U64],
-        high: Mapping[str, U64],
-        words: Mapping[str, tuple[U64, U64]],
         numbers: I32,
+        spec: I32,
+        allows: U64,
+        classes: int,
+        axes: list[Axis],
         limits: Limits,
         kernel: ModuleType | None,
         view: Callable[[Any], Any],
     ) -> None:
+        self.numbers = numbers
+        self.short = bool(len(numbers)) and int(numbers[-1]) < 0xFFFF
+        self.spec, self.allows, self.classes, self.axes = spec, allows, classes, axes
         self.limits = limits
         self._kernel = kernel
         self._view = view
-        self.numbers = numbers
-        self.short = bool(len(numbers)) and int(numbers[-1]) < 0xFFFF
-        axes = _axes(low, high)
-        others = {c: (low[c], high[c]) for c in low if not any(c in axis for axis in axes)} | dict(words)
-        self.spec, self.steps, self.allows, self.classes = specs_of(others, len(numbers))
-        ranges = [bounds_of(low, high, axis, len(numbers)) for axis in axes]
-        left = np.arange(len(numbers))
-        self.buckets: list[Buckets] = []
-        direct = all(len(axis) == 1 and INTERVALS[axis[0]] == 0xFFFF_FFFF for axis in axes)
-        if kernel is not None and direct and len(left) > buckets.BULK:
-            first, second = ((r[0][0].astype(np.uint32), r[1][0].astype(np.uint32)) for r in ranges)
-            self.buckets, left = buckets_of(first, second, numbers, self.spec, kernel, view)
-        inside: list[Bounds] = [(r[0][:, left], r[1][:, left]) for r in ranges]
-        self.axes: list[Axis] = [axis_of(axis, r) for axis, r in zip(axes, inside, strict=True)]
-        self.groups: list[Group] = self._grouped(left, inside) if len(left) else []
-        if kernel is not None:
-            self._link()
 
-    # Groups
-
-    def _grouped(self, left: I64, ranges: list[Bounds]) -> list[Group]:
+    def of(self, left: I64, ranges: list[Bounds]) -> list[Group]:
         """The groups of the rows `left`: few where their tables stay small, else the four of narrow and wide."""
         tops = [[INTERVALS[c] for c in axis.columns] or [0] for axis in self.axes]
         wides = self._threshold(ranges, tops)
@@ -295,200 +297,6 @@ class Part:
             at = inside.argmax(axis=0)
             patterns[k] = np.where(inside.any(axis=0), rows[start:end][at], NONE)
 
-    # The program
-
-    def _link(self) -> None:
-        """Puts all tables into pools and writes the program; what only numpy needs is dropped."""
-        assert self._kernel is not None
-        code: list[list[int]] = []
-        pools = Pools()
-        self.bytes: list[str] = []
-        self.words: list[str] = []
-        self.ready: list[
-            Step | int
-        ] = []  # lines of classes or segments that are worked out before the program
-
-        def op(name: str, *operands: int) -> None:
-            assert self._kernel is not None
-            line = [self._kernel.OPS.index(name), *operands]
-            code.append(line + [0] * (13 - len(line)))
-
-        for step in self.steps:
-            to, wide = (-1, 0) if step.pairs is None else pools.small(step.pairs)
-            kind = "bytes" if step.table is not None and len(step.table) <= 256 else "words"
-            columns = self.bytes if kind == "bytes" else self.words
-            if step.table is None or len(columns) == SLOT_INPUTS:
-                op("ready", len(self.ready), 0, to, step.width, wide)
-                self.ready.append(step)
-            else:
-                table = pools.put(step.table, "<u2")
-                op(kind, len(columns), table, to, step.width, wide)
-                columns.append(step.column)
-        alone = len(self.groups) == 1 and self.groups[0].grid is not None
-        if alone:
-            alone = all(axis.nested is not None or not axis.columns for axis in self.axes)
-        for k, axis in enumerate(self.axes if self.groups else []):
-            if alone:  # the classes stand where the segments would
-                of = self.groups[0].maps[k] * np.int32(self.groups[0].sizes[1] if k == 0 else 1)
-            else:  # a segment is where its classes begin
-                of = np.arange(axis.count, dtype=np.int32) * np.int32(len(self.groups))
-            self._link_axis(k, axis, of, op, pools)
-        maps = None
-        words = self.allows.shape[1]
-        allows = pools.put(self.allows, "<u8")
-        every = len(self.groups)
-        placed = [self._placed(g) for g in self.groups]
-        if every and not alone:
-            maps = [pools.put(np.stack([p[0][k] for p in placed], axis=1), "<i4") for k in range(2)]
-        for k, (g, (_, swapped, slots)) in enumerate(zip(self.groups, placed, strict=True)):
-            first, second = (-1, -1) if maps is None else (maps[0] + k, maps[1] + k)
-            if g.grid is not None:
-                grid, wide = (
-                    pools.put(g.grid, "<u2" if g.grid.dtype == np.uint16 else "<i4"),
-                    int(g.grid.dtype != np.uint16),
-                )
-                patterns = pools.put(g.patterns, "<u2" if g.patterns.dtype == np.uint16 else "<i4")
-                op(
-                    "grid",
-                    first,
-                    second,
-                    every,
-                    grid,
-                    0,
-                    patterns,
-                    self.classes,
-                    wide + 2 * (g.patterns.dtype != np.uint16),
-                )
-                continue
-            tables = (
-                pools.put(slots, "<i4"),
-                pools.put(g.rest, "<i4"),
-                pools.put(g.patterns, "<i4"),
-                self.classes,
-                allows,
-                words,
-            )
-            if g.form == "slots":
-                lines = (2, 1) if swapped else (1, 2)
-                if swapped:
-                    first, second = second, first
-                op("slots", first, second, every, *tables, *lines)
-            else:
-                op("sorted", first, second, every, *tables, pools.put(g.keys, "<u8"), len(g.keys))
-        for b in self.buckets:
-            op(
-                "bucket",
-                *b.left_out,
-                b.shift,
-                pools.put(b.slots, "<i4"),
-                pools.put(b.rest, "<i4"),
-                pools.put(b.marks, "<u2"),
-                0,
-                allows,
-                words,
-            )
-        self.code = np.array(code, np.int64).reshape(-1, 13)
-        self.pools = pools.pools()
-        for g in self.groups:
-            g.maps, g.keys, g.cells, g.rest = [], g.keys[:0], g.cells[:0], g.rest[:0]
-            g.grid, g.patterns = (None if g.grid is None else g.grid[:0]), np.zeros((len(g.patterns), 0))
-        for b in self.buckets:
-            b.slots = b.rest = np.zeros((0, 0), np.int32)
-            b.marks = b.marks[:0]
-        for step in self.steps:
-            step.pairs = step.holds = None  # type: ignore[assignment]
-        for axis in self.axes:
-            axis.nested = axis.bucket = None
-
-    def _link_axis(self, k: int, axis: Axis, of: I32, op: Callable[..., None], pools: Pools) -> None:
-        """One axis' steps; `of` is what segments are replaced by."""
-        if not axis.columns:
-            op("segment", k + 1, -1, int(of[0]))
-        elif axis.nested is not None:
-            top, middle, bottom = axis.nested
-            bottom = of[bottom]
-            op(
-                "nested",
-                k + 1,
-                *(pools.put(np.ascontiguousarray(t).view(np.int32), "<i4") for t in (top, middle, bottom)),
-            )
-        elif axis.bucket is not None:
-            starts = axis.starts[0].astype(np.uint32).view(np.int32)
-            op(
-                "search",
-                k + 1,
-                pools.put(axis.bucket, "<i4"),
-                axis.shift,
-                pools.put(starts, "<i4"),
-                len(self.groups),
-            )
-        else:
-            op("segment", k + 1, len(self.ready))
-            self.ready.append(k)
-
-    def _placed(self, g: Group) -> tuple[list[I32], bool, I32]:
-        """(the maps, whether the axes are swapped, the slots) of a group."""
-        if g.grid is not None:
-            return [g.maps[0] * np.int32(g.sizes[1]), g.maps[1]], False, g.cells
-        assert self._kernel is not None
-        swapped = g.sizes[0] < g.sizes[1]
-        x, y = g.keys >> 32, g.keys & 0xFFFF_FFFF
-        cells = g.cells
-        if swapped:
-            x, y = y, x
-            order = np.argsort((x << 32) | y)
-            x, y, cells = x[order], y[order], cells[order]
-        lines = np.flatnonzero(np.concatenate([[True], x[1:] != x[:-1]]))
-        begin = np.append(lines, len(x))
-        by_size = np.argsort(-np.diff(begin), kind="stable")
-        goal = len(x) * 3 // 2 + min(g.sizes)
-        most = SPREAD * len(x) + min(g.sizes) + 64
-        taken, used = np.zeros(most, np.uint8), np.zeros(most, np.uint8)
-        base = np.zeros(len(lines), np.int32)
-        arrays = (begin, by_size, y.astype(np.int32), taken, used, base)
-        size = self._kernel.comb(*map(self._view, arrays), goal, TRIES)
-        if size < 0:
-            g.form = "sorted"
-            return g.maps, False, g.cells
-        g.form = "slots"
-        slots = np.full((size + min(g.sizes) + 1, 4), -1, np.int32)
-        place = np.repeat(base, np.diff(begin)) + y
-        slots[place] = cells
-        slots[place, 0] = y
-        slots[:, 2] = np.maximum(slots[:, 2], 0)
-        of_line = np.zeros(max(g.sizes), np.int32)
-        of_line[x[lines]] = base
-        return (
-            ([g.maps[0], of_line[g.maps[1]]] if swapped else [of_line[g.maps[0]], g.maps[1]]),
-            swapped,
-            slots,
-        )
-
-    def memory(self) -> int:
-        """The bytes of all tables."""
-        arrays: list[Any] = [self.allows, self.spec]
-        if self._kernel is not None:
-            arrays += [self.code, *self.pools]
-        for step in self.steps:
-            arrays += [step.table, step.starts, step.classes, step.pairs]
-        for axis in self.axes:
-            arrays += [axis.starts, axis.bucket, *(axis.nested or ())]
-        for g in self.groups:
-            arrays += [*g.maps, g.keys, g.cells, g.rest, g.patterns, g.grid]
-        return sum(a.nbytes for a in arrays if a is not None)
-
-    def stats(self) -> dict[str, Any]:
-        """What the part is made of."""
-        return {
-            "rows": len(self.numbers),
-            "classes": self.classes,
-            "specs": len(self.allows) - 1,
-            "segments": [axis.count for axis in self.axes],
-            "groups": {g.name: {"rows": g.rows, "table": g.form} for g in self.groups},
-            "buckets": [{"rows": b.rows, "bits_left_out": b.left_out} for b in self.buckets],
-            "memory_bytes": self.memory(),
-        }
-
 
 def _before(sizes: I64) -> I64:
     """Where each of some lists begins, one behind another."""
@@ -512,4 +320,4 @@ def _axes(low: Mapping[str, U64], high: Mapping[str, U64]) -> list[tuple[str, ..
     return found
 
 
-__all__ = ["Group", "Part", "Pools"]
+__all__ = ["Group", "Part", "Program", "part_of"]

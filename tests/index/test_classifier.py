@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from netsim import kernels
 from netsim.errors import BudgetExceeded, Limits, QuestionError
-from netsim.index import buckets, segments, specs, tables
+from netsim.index import buckets, programs, segments, specs, tables
 from netsim.index.classifier import Classifier
 from netsim.index.rows import INTERVALS, WORDS, Rows
 
@@ -130,7 +130,7 @@ def test_every_engine_gives_the_first_row(shape: str, seed: int, n: int) -> None
 def forced(monkeypatch: pytest.MonkeyPatch, **values: int) -> None:
     """Sets thresholds, so that small lists take the forms of large ones."""
     for name, value in values.items():
-        owner = next(m for m in (tables, buckets, segments, specs) if hasattr(m, name))
+        owner = next(m for m in (tables, buckets, programs, segments, specs) if hasattr(m, name))
         monkeypatch.setattr(owner, name, value)
 
 
