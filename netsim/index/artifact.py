@@ -33,7 +33,6 @@ from netsim.index.index import Index
 from netsim.index.plans import Plan, Ready, RowList
 from netsim.index.portable import Texts, model_of, plain
 from netsim.index.rows import INTERVALS, WORDS, Rows
-from netsim.kernels import engine, kernel
 from netsim.rules.evaluate import Ruling
 from netsim.rules.journey import HOOKS, Addresses, Turn
 from netsim.rules.model import Point, RuleSet

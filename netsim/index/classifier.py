@@ -43,10 +43,10 @@ from numpy.typing import NDArray
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits, QuestionError
 from netsim.index.buckets import NONE
-from netsim.index.rows import INTERVALS, WORDS, Rows
-from netsim.index.specs import Step, TooMany, steps_of, unpacked
 from netsim.index.programs import INPUTS, Group, Program
+from netsim.index.rows import INTERVALS, WORDS, Rows
 from netsim.index.segments import Axis
+from netsim.index.specs import Step, TooMany, steps_of, unpacked
 from netsim.index.tables import Part, part_of
 from netsim.kernels import Engine, engine, kernel
 
@@ -120,13 +120,12 @@ class Classifier:
         """Every row is a spec of its own."""
         n = len(numbers)
         steps: list[Step] = []
-        total = 0
         for c, (one, two) in columns.items():
             try:
                 steps += steps_of(c, one, two)
+                total = sum(step.specs().nbytes for step in steps)
             except TooMany:
-                total = self.limits.memory + n * n // 8
-            total = sum(step.specs().nbytes for step in steps)
+                total = self.limits.memory + (n * n >> 3)
             if total > self.limits.memory:
                 raise BudgetExceeded(
                     f"a classifier of these {n} rows takes at least {total >> 20} MiB of bit vectors, "
