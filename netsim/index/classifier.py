@@ -96,6 +96,7 @@ class Classifier:
 
     def _begin(self, choice: Engine) -> None:
         self._kernel = kernel("classify", choice)
+        self._layout = kernel("layout", choice)
         # Uncompiled kernels read plain integers, which only a memoryview gives.
         self._view: Any = memoryview if choice == "uncompiled" else (lambda array: array)
 
@@ -112,7 +113,7 @@ class Classifier:
         words = {c: pair for c, pair in words.items() if pair[0].any()}
         numbers = member.astype(np.int32)
         try:
-            return part_of(low, high, words, numbers, self.limits, self._kernel, self._view)
+            return part_of(low, high, words, numbers, self.limits, self._kernel, self._layout, self._view)
         except TooMany:
             return self._vectors({c: (low[c], high[c]) for c in low} | words, numbers)
 

@@ -106,8 +106,9 @@ class _Pools:
 class _Linker:
     """Writes a program."""
 
-    def __init__(self, kernel: ModuleType, view: Callable[[Any], Any]) -> None:
+    def __init__(self, kernel: ModuleType, layout: ModuleType, view: Callable[[Any], Any]) -> None:
         self._kernel = kernel
+        self._layout = layout
         self._view = view
         self._code: list[list[int]] = []
         self._pools = _Pools()
@@ -212,7 +213,7 @@ class _Linker:
         taken, used = np.zeros(most, np.uint8), np.zeros(most, np.uint8)
         base = np.zeros(len(lines), np.int32)
         arrays = (begin, by_size, y.astype(np.int32), taken, used, base)
-        size = self._kernel.comb(*map(self._view, arrays), goal, TRIES)
+        size = self._layout.comb(*map(self._view, arrays), goal, TRIES)
         if size < 0:
             g.form = "sorted"
             return g.maps, False, g.cells
@@ -229,10 +230,10 @@ class _Linker:
 
 def program_of(
     steps: Sequence[Step], allows: U64, classes: int, axes: Sequence[Axis], groups: Sequence[Group],
-    buckets: Sequence[Buckets], kernel: ModuleType, view: Callable[[Any], Any],
+    buckets: Sequence[Buckets], kernel: ModuleType, layout: ModuleType, view: Callable[[Any], Any],
 ) -> Program:  # fmt: skip
     """The program of a part's tables."""
-    linker = _Linker(kernel, view)
+    linker = _Linker(kernel, layout, view)
     linker.steps(steps)
     place = linker.allows(allows)
     if groups:

@@ -26,7 +26,7 @@ from netsim.index.buckets import NONE, Buckets, buckets_of
 from netsim.index.programs import Group, Program, program_of
 from netsim.index.rows import INTERVALS
 from netsim.index.segments import Axis, Bounds, axis_of, bounds_of, covered, segment, spans, wider
-from netsim.index.specs import Step, specs_of, unpacked
+from netsim.index.specs import Step, distinct, packed, specs_of, unpacked
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -39,6 +39,12 @@ GRID = 1 << 18
 """Cells of a table over pairs that are granted."""
 SOLVED = 3 << 20
 """The most bytes of a group's patterns for it to have a table over pairs."""
+FEW = 2048
+"""The most rows that are tried as one group by sets of rows."""
+PAIRS = 1 << 19
+"""The most pairs of classes of such a group."""
+WHOLE = 17 << 20
+"""The most bytes of its patterns."""
 WIDTHS = (24, 26, 28, 20, 16, 30, 12)
 """Thresholds that are tried: ranges of more than 2^w values are wide (of 2^(w + 96) for 128 bits)."""
 
@@ -93,6 +99,7 @@ def part_of(
     numbers: I32,
     limits: Limits,
     kernel: ModuleType | None,
+    layout: ModuleType | None,
     view: Callable[[Any], Any],
 ) -> Part:
     """The tables of some rows, given as columns, with their numbers ascending. Raises `BudgetExceeded` and `TooMany`."""
@@ -108,11 +115,11 @@ def part_of(
         found, left = buckets_of(first, second, numbers, specs, kernel, view)
     inside: list[Bounds] = [(r[0][:, left], r[1][:, left]) for r in ranges]
     lines = [axis_of(axis, r) for axis, r in zip(axes, inside, strict=True)]
-    builder = _Groups(numbers, specs, allows, classes, lines, limits, kernel, view)
+    builder = _Groups(numbers, specs, allows, classes, lines, limits, layout, view)
     groups = builder.of(left, inside) if len(left) else []
     program = None
-    if kernel is not None:
-        program = program_of(steps, allows, classes, lines, groups, found, kernel, view)
+    if kernel is not None and layout is not None:
+        program = program_of(steps, allows, classes, lines, groups, found, kernel, layout, view)
     part = Part(lines, steps, {}, program, classes, allows, groups)
     part.summary = {
         "rows": len(numbers),
@@ -147,18 +154,21 @@ class _Groups:
         classes: int,
         axes: list[Axis],
         limits: Limits,
-        kernel: ModuleType | None,
+        layout: ModuleType | None,
         view: Callable[[Any], Any],
     ) -> None:
         self.numbers = numbers
         self.short = bool(len(numbers)) and int(numbers[-1]) < 0xFFFF
         self.spec, self.allows, self.classes, self.axes = spec, allows, classes, axes
         self.limits = limits
-        self._kernel = kernel
+        self._layout = layout
         self._view = view
 
     def of(self, left: I64, ranges: list[Bounds]) -> list[Group]:
         """The groups of the rows `left`: few where their tables stay small, else the four of narrow and wide."""
+        whole = self._whole(left, ranges) if self._layout is not None and len(left) <= FEW else None
+        if whole is not None:
+            return [whole]
         tops = [[INTERVALS[c] for c in axis.columns] or [0] for axis in self.axes]
         wides = self._threshold(ranges, tops)
         kinds = wides[0] * 2 + wides[1]
@@ -182,6 +192,42 @@ class _Groups:
             self._group(left, m, names[k], ranges) for k in range(4) if len(m := np.flatnonzero(kinds == k))
         ]
         return sorted(groups, key=lambda g: -g.rows)
+
+    def _whole(self, left: I64, ranges: list[Bounds]) -> Group | None:
+        """All rows as one group, worked out from sets of rows; None where its tables would be large.
+
+        Segments that the same rows hold are one class; pairs of classes that share the same rows have one pattern.
+        """
+        assert self._layout is not None
+        sets, maps = [], []
+        for axis, (low, high) in zip(self.axes, ranges, strict=True):
+            begin, end = segment(axis.starts, low), segment(axis.starts, high)
+            places = np.arange(axis.count)[:, None]
+            held = packed((begin[None, :] <= places) & (places <= end[None, :]))
+            kept, of = distinct([held[:, w] for w in range(held.shape[1])])
+            sets.append(held[kept])
+            maps.append(of.astype(np.int32))
+        sizes = (len(sets[0]), len(sets[1]))
+        if sizes[0] * sizes[1] > PAIRS:
+            return None
+        view = self._view
+        hashes = np.zeros(sizes, np.uint64)
+        self._layout.meets(*map(view, (*sets, hashes)))
+        _, first, number = np.unique(hashes.ravel(), return_index=True, return_inverse=True)
+        chosen, number = first.astype(np.int64), number.astype(np.int64).ravel()
+        if len(chosen) * self.classes * (2 if self.short else 4) > WHOLE:
+            return None
+        if not self._layout.alike(*map(view, (*sets, chosen, number))):
+            return None  # two sets with one hash: other groups have none
+        patterns = np.full((len(chosen), self.classes), NONE, np.int32)
+        words = np.zeros(self.allows.shape[1], np.uint64)
+        rows, specs = self.numbers[left], self.spec[left]
+        self._layout.resolve_meets(*map(view, (*sets, chosen, rows, specs, self.allows, patterns, words)))
+        return Group(
+            "all", len(left), maps, sizes, np.zeros(0, np.int64), np.zeros((0, 4), np.int32), np.zeros(0, np.int32),
+            np.minimum(patterns, 0xFFFF).astype(np.uint16) if self.short else patterns,
+            number.astype(np.uint16 if len(chosen) <= 0xFFFF else np.int32), "table",
+        )  # fmt: skip
 
     def _threshold(self, ranges: list[Bounds], tops: list[list[int]]) -> list[NDArray[np.bool_]]:
         """Which rows are wide on each axis, by the threshold with the fewest entries."""
@@ -284,10 +330,10 @@ class _Groups:
 
     def _resolve(self, first: I64, last: I64, rows: I32, specs: I32, patterns: I32) -> None:
         """The row of each class for lists `rows[first[k]:last[k]]`."""
-        if self._kernel is not None:
+        if self._layout is not None:
             left = np.zeros(self.allows.shape[1], np.uint64)
             arrays = (first, last, rows, specs, self.allows)
-            self._kernel.resolve(
+            self._layout.resolve(
                 *(self._view(np.ascontiguousarray(a)) for a in arrays), self._view(patterns), self._view(left)
             )
             return

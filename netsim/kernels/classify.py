@@ -592,74 +592,6 @@ def search128(
             out[i] = low
 
 
-def comb(
-    begin: cython.longlong[::1],
-    order: cython.longlong[::1],
-    second: cython.int[::1],
-    taken: cython.uchar[::1],
-    used: cython.uchar[::1],
-    base: cython.int[::1],
-    goal: cython.Py_ssize_t,
-    tries: cython.int,
-) -> int:
-    """Lays sparse lines of a table over each other so that no two entries meet (Tarjan and Yao, CACM 1979).
-
-    Line k has entries at `second[begin[k]:begin[k + 1]]`, ascending; lines are laid in `order`, long ones first.
-    `base[k]` becomes where line k begins, different for each; the first base is left to nobody. A line goes to
-    the first place after that of the line before it where it fits, around within `goal` places, and after
-    `tries` behind all others. `taken` is as long as the result may be. Gives the length of the result, or -1
-    where it would be longer.
-    """
-    j: cython.Py_ssize_t
-    k: cython.Py_ssize_t
-    e: cython.Py_ssize_t
-    s: cython.Py_ssize_t = 0
-    behind: cython.Py_ssize_t = 0
-    place: cython.Py_ssize_t
-    left: cython.int
-    fits: cython.int
-    size: cython.Py_ssize_t = taken.shape[0]
-    low: cython.Py_ssize_t
-    last: cython.Py_ssize_t
-    failed: cython.int = 0
-    with cython.nogil:
-        used[0] = 1
-        for j in range(order.shape[0]):
-            k = order[j]
-            low = second[begin[k]]
-            last = second[begin[k + 1] - 1]
-            left = tries
-            fits = 0
-            while not fits:
-                if left > 0 and s - low + last >= goal:
-                    s = low
-                if left == 0 and s < behind:
-                    s = behind
-                if s < low:
-                    s = low
-                left -= 1
-                place = s - low
-                if place + last >= size:
-                    failed = 1
-                    break
-                fits = not (taken[s] | used[place])
-                if fits:
-                    for e in range(begin[k] + 1, begin[k + 1]):
-                        if taken[place + second[e]]:
-                            fits = 0
-                            break
-                s += 1
-            if failed:
-                break
-            used[place] = 1
-            base[k] = place
-            for e in range(begin[k], begin[k + 1]):
-                taken[place + second[e]] = 1
-            if place + last + 1 > behind:
-                behind = place + last + 1
-    return -1 if failed else behind
-
-
 def occupied(
     first: cython.uint[::1],
     second: cython.uint[::1],
@@ -686,41 +618,6 @@ def occupied(
             where[i] = h >> shift
             mark[i] = (h >> 24) & 15
             counts[where[i]] += 1
-
-
-def resolve(
-    first: cython.longlong[::1],
-    last: cython.longlong[::1],
-    rows: cython.int[::1],
-    specs: cython.int[::1],
-    allows: cython.ulonglong[:, ::1],
-    patterns: cython.int[:, ::1],
-    left: cython.ulonglong[::1],
-) -> None:
-    """The patterns of lists `first[k] .. last[k] - 1`: for each class the first row that admits it; they begin as NONE."""
-    whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
-    k: cython.Py_ssize_t
-    i: cython.longlong
-    w: cython.Py_ssize_t
-    c: cython.int
-    words: cython.Py_ssize_t = left.shape[0]
-    some: cython.ulonglong
-    one: cython.ulonglong = 1
-    with cython.nogil:
-        for k in range(first.shape[0]):
-            for w in range(words):
-                left[w] = whole
-            for i in range(first[k], last[k]):
-                for w in range(words):
-                    some = left[w] & allows[specs[i], w]
-                    if some != 0:
-                        left[w] = left[w] ^ some
-                        c = w * 64
-                        while some != 0:
-                            if some & one:
-                                patterns[k, c] = rows[i]
-                            some = some >> one
-                            c += 1
 
 
 def vectors(

@@ -135,13 +135,15 @@ def forced(monkeypatch: pytest.MonkeyPatch, **values: int) -> None:
 
 
 FORMS: dict[str, dict[str, int]] = {
-    "slots, searched": {"MERGED": 0, "GRID": 0, "NESTED": 0, "LONG": 2},
-    "slots, nested": {"MERGED": 0, "GRID": 0, "LONG": 1000},
-    "slots at the end": {"GRID": 0, "TRIES": 0},
-    "sorted": {"MERGED": 0, "GRID": 0, "SPREAD": 0, "LONG": 3},
-    "four tables": {"MERGED": 0},
-    "no pattern fits": {"SOLVED": 0},
-    "vectors": {"CELLS": 0},
+    "table of all": {},
+    "tables": {"FEW": 0},
+    "slots, searched": {"FEW": 0, "MERGED": 0, "GRID": 0, "NESTED": 0, "LONG": 2},
+    "slots, nested": {"FEW": 0, "MERGED": 0, "GRID": 0, "LONG": 1000},
+    "slots at the end": {"FEW": 0, "GRID": 0, "TRIES": 0},
+    "sorted": {"FEW": 0, "MERGED": 0, "GRID": 0, "SPREAD": 0, "LONG": 3},
+    "four tables": {"FEW": 0, "MERGED": 0},
+    "no pattern fits": {"FEW": 0, "SOLVED": 0},
+    "vectors": {"FEW": 0, "CELLS": 0},
 }
 
 
@@ -162,7 +164,18 @@ def test_each_form_of_the_tables(monkeypatch: pytest.MonkeyPatch, engine: Any, f
         if form == "vectors":
             assert part["method"] == "bit vectors"
         elif engine != "plain":
-            assert form.split()[0].strip(",") in {*named, "four", "no"}
+            assert form.split()[0].strip(",") in {*named, "tables", "four", "no"}
+
+
+def test_sets_of_rows_with_one_hash_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = kernels.kernel("layout", "uncompiled")
+    monkeypatch.setattr(layout, "meets", lambda first, second, out: None)  # every hash is 0
+    rng = np.random.default_rng(1)
+    rows = random_rows(rng, 40, FIVE)
+    columns = records(rng, rows, 200)
+    found = Classifier(rows, choice="uncompiled")
+    assert "all" not in found.stats()["parts"][0]["groups"]
+    assert found.first(columns).tolist() == scanned(rows, columns, 200)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
