@@ -1,58 +1,50 @@
-"""Where the classifier's time goes, kernel by kernel: `python -m benchmarks.steps LIST...` on the uniform trace."""
+"""Where the classifier's time goes, step by step: `python -m benchmarks.steps LIST...` on the uniform trace.
+
+A program of the first steps alone is timed, then one of one step more; the difference is that step's. The clock is
+the thread's own, so that other work on the machine counts little.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from benchmarks import traces
 from benchmarks.lists import listed
 from netsim.index.classifier import Classifier
 
-ROUNDS = 5
+ROUNDS = 9
 
 
-class Timed:
-    """A kernel that notes what each of its functions takes."""
-
-    def __init__(self, kernel: Any) -> None:
-        self._kernel = kernel
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        function = getattr(self._kernel, name)
-
-        def timed(*arguments: Any) -> Any:
-            began = time.perf_counter()
-            result = function(*arguments)
-            self.seconds[name] += time.perf_counter() - began
-            return result
-
-        setattr(self, name, timed)
-        return timed
-
-
-def shares(name: str) -> dict[str, float]:
-    """Nanoseconds a record, by kernel; `rest` is everything between them."""
+def shares(name: str) -> list[tuple[str, float]]:
+    """Nanoseconds a record, step by step; `rest` is everything around them. Raises `LookupError` without a program."""
     given = listed(name)
     classifier: Any = Classifier(given.rows)
+    part, *others = classifier._parts
+    program = getattr(part, "program", None)
+    if program is None or others:
+        raise LookupError(f"{name} has no single program")
     trace = traces.make(given, "uniform")
-    classifier.first(trace)
-    timed = classifier._kernel = Timed(classifier._kernel)
-    began = time.perf_counter()
-    for _ in range(ROUNDS):
-        classifier.first(trace)
-    records = ROUNDS * len(trace["protocol"])
-    total = (time.perf_counter() - began) / records
-    found = {step: seconds / records * 1e9 for step, seconds in timed.seconds.items()}
-    return found | {"rest": total * 1e9 - sum(found.values())}
+    records = len(trace["protocol"])
+    whole, names = program.code, classifier._kernel.OPS
+    found, before = [], 0.0
+    for steps in range(len(whole) + 1):
+        program.code = np.ascontiguousarray(whole[:steps]).reshape(-1, whole.shape[1])
+        best = float("inf")
+        for _ in range(ROUNDS):
+            began = time.thread_time()
+            classifier.first(trace)
+            best = min(best, time.thread_time() - began)
+        found.append((names[int(whole[steps - 1, 0])] if steps else "rest", best / records * 1e9 - before))
+        before = best / records * 1e9
+    return found
 
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:]:
         steps = shares(chosen)
-        words = [f"{step} {ns:.1f}" for step, ns in sorted(steps.items(), key=lambda s: -s[1])]
-        print(f"{chosen}: {sum(steps.values()):.1f} ns a record: {', '.join(words)}")
+        words = [f"{step} {ns:.1f}" for step, ns in steps]
+        print(f"{chosen}: {sum(ns for _, ns in steps):.1f} ns a record: {', '.join(words)}")
