@@ -349,7 +349,8 @@ def _numpy(part: Part, columns: Mapping[str, NDArray[Any]], at: int, end: int, b
     for g in part.groups:
         a, b = (m[segment].astype(np.int64) for m, segment in zip(g.maps, segments, strict=True))
         if g.grid is not None:
-            row = g.patterns[g.grid[a * g.sizes[1] + b].astype(np.int64), classes].astype(np.int32)
+            place = classes if g.of_class is None else g.of_class[classes]
+            row = g.patterns[g.grid[a * g.sizes[1] + b].astype(np.int64), place].astype(np.int32)
             best[at:end] = np.minimum(best[at:end], row)
             continue
         key = (a << 32) | b

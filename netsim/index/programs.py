@@ -55,6 +55,7 @@ class Group:
     rest: I32
     patterns: NDArray[Any]  # the row for each class; where there is a grid, 0 is nothing's
     grid: NDArray[Any] | None = None  # pair -> pattern
+    of_class: I32 | None = None  # class -> place in the patterns, where these tell fewer classes apart
     form: str = ""
 
 
@@ -176,7 +177,9 @@ class _Linker:
                 grid, wide = self._pools.fitting(g.grid)
                 long = g.patterns.dtype != np.uint16
                 patterns = put(g.patterns, "i4" if long else "u2")
-                self._op("grid", first, second, 0, grid, 0, patterns, classes, wide + 2 * long)
+                place = -1 if g.of_class is None else put(g.of_class, "i4")
+                form = wide + 2 * long
+                self._op("grid", first, second, place, grid, 0, patterns, g.patterns.shape[1], form)
                 continue
             tables = (put(slots, "i4"), put(g.rest, "i4"), put(g.patterns, "i4"), classes, *allows)
             if g.form == "sorted":

@@ -39,6 +39,8 @@ GRID = 1 << 18
 """Cells of a table over pairs that are granted."""
 SOLVED = 3 << 20
 """The most bytes of a group's patterns for it to have a table over pairs."""
+MANY = 256
+"""With so many classes, a group has those that its own specs tell apart."""
 FEW = 2048
 """The most rows that are tried as one group by sets of rows."""
 PAIRS = 1 << 19
@@ -226,7 +228,7 @@ class _Groups:
         return Group(
             "all", len(left), maps, sizes, np.zeros(0, np.int64), np.zeros((0, 4), np.int32), np.zeros(0, np.int32),
             np.minimum(patterns, 0xFFFF).astype(np.uint16) if self.short else patterns,
-            number.astype(np.uint16 if len(chosen) <= 0xFFFF else np.int32), "table",
+            number.astype(np.uint16 if len(chosen) <= 0xFFFF else np.int32), form="table",
         )  # fmt: skip
 
     def _threshold(self, ranges: list[Bounds], tops: list[list[int]]) -> list[NDArray[np.bool_]]:
@@ -286,10 +288,13 @@ class _Groups:
         )  # fmt: skip
         if sizes[0] * sizes[1] <= GRID:
             kept, number = _lists(listed, new, end)
-            if (len(kept) + 1) * self.classes * (2 if self.short else 4) <= SOLVED:
-                patterns = np.full((len(kept) + 1, self.classes), NONE, np.int32)
-                self._resolve(new[kept], end[kept], listed, specs, patterns[1:])
+            of_class, allows, own = self._narrowed(specs)
+            classes = self.classes if of_class is None else int(of_class.max()) + 1
+            if (len(kept) + 1) * classes * (2 if self.short else 4) <= SOLVED:
+                patterns = np.full((len(kept) + 1, classes), NONE, np.int32)
+                self._resolve(new[kept], end[kept], listed, own, allows, patterns[1:])
                 group.patterns = np.minimum(patterns, 0xFFFF).astype(np.uint16) if self.short else patterns
+                group.of_class = of_class
                 small = np.uint16 if len(kept) < 0xFFFF else np.int32
                 group.grid = np.zeros(sizes[0] * sizes[1], small)
                 group.grid[(keys >> 32) * sizes[1] + (keys & 0xFFFF_FFFF)] = number + 1
@@ -314,7 +319,7 @@ class _Groups:
                 np.cumsum(size[long]),
             )
             group.patterns = np.full((len(kept), self.classes), NONE, np.int32)
-            self._resolve(new[long[kept]], end[long[kept]], listed, specs, group.patterns)
+            self._resolve(new[long[kept]], end[long[kept]], listed, specs, self.allows, group.patterns)
             cells[long, 3] = -1 - number
         some = np.flatnonzero((size > 1) & (cells[:, 3] == 0))
         if len(some):
@@ -328,16 +333,29 @@ class _Groups:
             group.rest = rest.ravel()
         group.cells = cells
 
-    def _resolve(self, first: I64, last: I64, rows: I32, specs: I32, patterns: I32) -> None:
+    def _narrowed(self, specs: I32) -> tuple[NDArray[np.int32] | None, U64, I32]:
+        """(what each class is among those that some specs tell apart, their `allows`, the specs in it).
+
+        None where that are most of all classes.
+        """
+        used, own = np.unique(specs, return_inverse=True)
+        allowed = unpacked(self.allows[used], self.classes)
+        columns = packed(allowed.T)
+        kept, number = distinct([columns[:, w] for w in range(columns.shape[1])])
+        if len(kept) * 2 > self.classes or self.classes < MANY:
+            return None, self.allows, specs
+        return number.astype(np.int32), packed(allowed[:, kept]), own.astype(np.int32).ravel()
+
+    def _resolve(self, first: I64, last: I64, rows: I32, specs: I32, allows: U64, patterns: I32) -> None:
         """The row of each class for lists `rows[first[k]:last[k]]`."""
         if self._layout is not None:
-            left = np.zeros(self.allows.shape[1], np.uint64)
-            arrays = (first, last, rows, specs, self.allows)
+            left = np.zeros(allows.shape[1], np.uint64)
+            arrays = (first, last, rows, specs, allows)
             self._layout.resolve(
                 *(self._view(np.ascontiguousarray(a)) for a in arrays), self._view(patterns), self._view(left)
             )
             return
-        allowed = unpacked(self.allows, self.classes)
+        allowed = unpacked(allows, patterns.shape[1])
         for k, (start, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
             inside = allowed[specs[start:end]]
             at = inside.argmax(axis=0)

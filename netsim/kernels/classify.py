@@ -162,25 +162,34 @@ def _grid(
     patterns: Cell2[::1],
     base: cython.Py_ssize_t,
     classes: cython.Py_ssize_t,
+    of_class: cython.Py_ssize_t,
     work: cython.int[:, ::1],
     best: cython.int[::1],
 ) -> cython.void:
     """Lowers `best` by a group with a table over pairs of classes that leads to patterns: the row for each class.
 
-    Without maps (`first` is -1) segments are the classes; the first ones are times the table's width.
+    `of_class` leads to the classes that the patterns have, -1 where they have all. Without maps (`first` is -1)
+    segments are the classes; the first ones are times the table's width.
     """
     i: cython.Py_ssize_t
     row: cython.int
     bound: cython.int
+    line: cython.Py_ssize_t = 0
+    if of_class >= 0:
+        line = 3
+        for i in range(n):
+            work[3, i] = t32[of_class + work[0, i]]
     if first < 0:
         for i in range(n):
-            row = patterns[base + grid[place + work[1, i] + work[2, i]] * classes + work[0, i]]
+            row = patterns[base + grid[place + work[1, i] + work[2, i]] * classes + work[line, i]]
             bound = best[at + i]
             best[at + i] = bound ^ ((bound ^ row) & -(row < bound))  # a choice without a branch
     else:
         for i in range(n):
             row = patterns[
-                base + grid[place + t32[first + work[1, i]] + t32[second + work[2, i]]] * classes + work[0, i]
+                base
+                + grid[place + t32[first + work[1, i]] + t32[second + work[2, i]]] * classes
+                + work[line, i]
             ]
             bound = best[at + i]
             best[at + i] = bound ^ ((bound ^ row) & -(row < bound))  # a choice without a branch
@@ -522,13 +531,13 @@ def run(
                             work[which, i] = ready[code[k, 2], at + i]
                 elif op == GRID:
                     if code[k, 8] == 0:
-                        _grid(n, at, t32, which, code[k, 2], t16, code[k, 4], t16, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                        _grid(n, at, t32, which, code[k, 2], t16, code[k, 4], t16, code[k, 6], code[k, 7], code[k, 3], work, best)  # fmt: skip
                     elif code[k, 8] == 1:
-                        _grid(n, at, t32, which, code[k, 2], t32, code[k, 4], t16, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                        _grid(n, at, t32, which, code[k, 2], t32, code[k, 4], t16, code[k, 6], code[k, 7], code[k, 3], work, best)  # fmt: skip
                     elif code[k, 8] == 2:
-                        _grid(n, at, t32, which, code[k, 2], t16, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                        _grid(n, at, t32, which, code[k, 2], t16, code[k, 4], t32, code[k, 6], code[k, 7], code[k, 3], work, best)  # fmt: skip
                     else:
-                        _grid(n, at, t32, which, code[k, 2], t32, code[k, 4], t32, code[k, 6], code[k, 7], work, best)  # fmt: skip
+                        _grid(n, at, t32, which, code[k, 2], t32, code[k, 4], t32, code[k, 6], code[k, 7], code[k, 3], work, best)  # fmt: skip
                 elif op in (SLOTS, SORTED):
                     if op == SLOTS:
                         count = _slots(n, at, t32, which, code[k, 2], code[k, 4], t64, code[k, 8], code[k, 9], code[k, 10], code[k, 11], work, best)  # fmt: skip

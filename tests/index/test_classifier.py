@@ -137,6 +137,7 @@ def forced(monkeypatch: pytest.MonkeyPatch, **values: int) -> None:
 FORMS: dict[str, dict[str, int]] = {
     "table of all": {},
     "tables": {"FEW": 0},
+    "tables of few classes": {"FEW": 0, "MERGED": 0, "MANY": 0},
     "slots, searched": {"FEW": 0, "MERGED": 0, "GRID": 0, "NESTED": 0, "LONG": 2},
     "slots, nested": {"FEW": 0, "MERGED": 0, "GRID": 0, "LONG": 1000},
     "slots at the end": {"FEW": 0, "GRID": 0, "TRIES": 0},
