@@ -27,6 +27,8 @@ TABLE = 16
 """Columns of so many bits are looked up by value."""
 CELLS = 1 << 21
 """The most cells of a table that combines two columns."""
+WORK = 1 << 27
+"""The most bits, cells times specs, that are compared for such a table."""
 SLICE = 1 << 24
 """Cells of booleans that are worked on together."""
 BITS = 1 << 31
@@ -155,7 +157,7 @@ def specs_of(columns: Mapping[str, tuple[U64, U64]], size: int) -> tuple[I32, li
     holds = steps[0].specs()
     for step in steps[1:]:
         cells = len(holds) * step.count
-        if cells > CELLS or cells * len(chosen) > BITS:
+        if cells > CELLS or cells * len(chosen) > WORK:
             raise TooMany
         both = (holds[:, None, :] & step.specs()[None, :, :]).reshape(cells, -1)
         kept, inverse = distinct([both[:, w] for w in range(both.shape[1])])

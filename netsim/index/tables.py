@@ -26,7 +26,7 @@ from netsim.index.buckets import NONE, Buckets, buckets_of
 from netsim.index.programs import Group, Program, program_of
 from netsim.index.rows import INTERVALS
 from netsim.index.segments import Axis, Bounds, axis_of, bounds_of, covered, segment, spans, wider
-from netsim.index.specs import Step, distinct, packed, specs_of, unpacked
+from netsim.index.specs import Step, TooMany, distinct, packed, specs_of, unpacked
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -35,6 +35,8 @@ LONG = 6
 """Lists of more rows are worked out for each class."""
 MERGED = 1 << 18
 """The most entries of groups that are joined, counted with their rows."""
+ENTRIES = 1 << 23
+"""The most entries of all groups, counted with their rows."""
 GRID = 1 << 18
 """Cells of a table over pairs that are granted."""
 SOLVED = 3 << 20
@@ -252,7 +254,9 @@ class _Groups:
             if entries <= 4 * size + 1000:
                 break
         assert found
-        if found[0] * 60 > self.limits.memory:
+        if found[0] > ENTRIES:
+            raise TooMany
+        if found[0] * 120 > self.limits.memory:
             raise BudgetExceeded(
                 f"a classifier of these {size} rows has {found[0]} entries, "
                 f"more than {self.limits.memory >> 20} MiB (Limits.memory) hold"

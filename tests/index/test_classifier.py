@@ -349,14 +349,19 @@ def test_a_wrong_batch_is_a_question_error(columns: dict[str, Any], message: str
     assert message in str(error.value)
 
 
-def test_tables_past_the_budget_are_a_named_error() -> None:
+def test_rows_that_all_overlap_are_bit_vectors_within_the_budget() -> None:
     # Rows that are narrow in neither address, and all different: as many entries as pairs of segments.
     n = 3000
     rng = np.random.default_rng(1)
     low = {name: rng.integers(0, 1 << 30, n, dtype=np.uint64) for name in ("src4", "dst4")}
     high = {name: values + np.uint64(1 << 31) for name, values in low.items()}
+    rows = Rows(low, high, np.arange(n, dtype=np.int32))
+    found = Classifier(rows)
+    assert found.stats()["parts"][0]["method"] == "bit vectors"
+    columns = records(rng, rows, 100)
+    assert found.first(columns).tolist() == scanned(rows, columns, 100)
     with pytest.raises(BudgetExceeded, match=r"Limits\.memory"):
-        Classifier(Rows(low, high, np.arange(n, dtype=np.int32)), limits=Limits(memory=100 << 20))
+        Classifier(rows, limits=Limits(memory=1 << 20))
 
 
 @pytest.mark.parametrize("cells", [0, 1 << 22])
