@@ -1,13 +1,18 @@
 """Which rows of a list are alive, and what covers the dead ones: exact, for lists of many thousand rows.
 
-Theory of operation. A row is alive if some record has it as its first match. A few points of every row, its
-corners and some drawn with a fixed seed, go through the classifier in one batch: a row that is the first match of
-one of its points is alive, and the point is its witness. Only for what stays open the earlier rows that meet it
-are gathered and subtracted (`kernels.boxes`), which ends in a witness or in a cover, made irredundant by
-leaving out one member after another. Where the steps run out the answer is None, never a guess; the caller has
-diagrams for that. Sampling never says that a row is dead. The twin is `boxes.cover` on every earlier row.
+Theory of operation. A row is alive if some record has it as its first match. A point drawn in every row is looked
+up in a tree of all rows (`index.boxtree`): if no earlier row holds it the row is alive, and the point is its
+witness. Else, if an earlier row contains the row, it is dead; if none does, the point is moved out of what holds it, a
+few times. What stays open is subtracted: a point of what is left is looked up, and the row found that takes most is
+cut out, until a point is found by nobody (a witness) or nothing is left (a cover, made irredundant by leaving
+out one member after another). Where the steps run out, the rows that meet the one in question
+are decided by a diagram; where that takes too many nodes the answer is None, never a guess. Points are drawn with a
+fixed seed and never say that a row is dead.
 
-Costs. Mostly those of building the classifier; a row that stays open costs one pass over the list.
+Without a kernel the points go through the classifier in one batch, and all earlier rows that meet an open one are
+subtracted. The twin of both is `boxes.cover` on every earlier row.
+
+Costs. About 0.5 us a row for the tree and as much for its point; a row that stays open 1 us a cut.
 """
 
 from __future__ import annotations
@@ -20,16 +25,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits
+from netsim.index.boxtree import BoxTree
 from netsim.index.classifier import Classifier
-from netsim.index.rows import INTERVALS, Rows
-from netsim.kernels import Engine, engine, kernel
+from netsim.index.rows import Rows
+from netsim.kernels import Engine
+from netsim.space.diagram import FALSE, LESS, OR
+from netsim.space.packets import POOL
 
 STEPS = 2_000_000
-"""How many meetings one cover test may look at."""
+"""How many meetings one cover test may look at; a cut by the tree counts for 50."""
 STACK = 1 << 16
 SEED = 1
+TRIES = 8
+"""How often a point is moved."""
 DRAWN = 2
-"""Points drawn in each row, beside two corners."""
+"""Without a kernel: points drawn in each row, beside two corners."""
 
 
 @attrs.frozen(eq=False)
@@ -37,7 +47,7 @@ class RowAudit:
     """The rows of a list, alive or dead.
 
     `covers` maps each dead row to the earlier rows that cover it together; without any one of them a part of it is
-    open. `open` are the rows for which the steps ran out. `witness` maps columns to a value for each row: the
+    open. `open` are the rows for which steps and nodes ran out. `witness` maps columns to a value for each row: the
     record that has the row as its first match, where `alive` says so, else without meaning.
     """
 
@@ -50,26 +60,35 @@ class RowAudit:
 def audit_rows(rows: Rows, *, limits: Limits = DEFAULT_LIMITS, choice: Engine | None = None) -> RowAudit:
     """Which rows are the first match of some record. No rows: nothing is alive or dead."""
     n = len(rows)
-    alive = np.zeros(n, np.bool_)
-    witness = {c: np.zeros(n, np.uint64) for c in rows.columns}
-    if n:
-        _sampled(rows, alive, witness, limits, choice)
+    tree = BoxTree(rows, choice)
     covers: dict[int, tuple[int, ...]] = {}
+    if tree.kernel is None:
+        alive = np.zeros(n, np.bool_)
+        witness = {c: np.zeros(n, np.uint64) for c in rows.columns}
+        if n:
+            _sampled(rows, alive, witness, limits, choice)
+    else:
+        found, points = tree.alive(TRIES)
+        alive = found == -1
+        witness = {c: np.ascontiguousarray(points[:, k]) for k, c in enumerate(tree.columns)}
+        covers = {row: (int(found[row]),) for row in np.flatnonzero(found >= 0).tolist()}
     left: list[int] = []
     rest = np.flatnonzero(~alive)
-    if len(rest):
-        covering = _Covering(rows, choice)
+    if len(rest) > len(covers):
+        covering = _Covering(tree, limits)
         for row in rest.tolist():
+            if row in covers:
+                continue
             members, point = covering.of(row)
             if point is not None:
                 alive[row] = True
-                for c, value in zip(covering.columns, point, strict=True):
+                for c, value in zip(tree.columns, point, strict=True):
                     witness[c][row] = value
             elif members is None:
                 left.append(row)
             else:
                 covers[row] = members
-    return RowAudit(alive, covers, tuple(left), witness)
+    return RowAudit(alive, dict(sorted(covers.items())), tuple(left), witness)
 
 
 def _sampled(
@@ -108,66 +127,71 @@ def _sampled(
             witness[c][hit] = values[hit]
 
 
+_Answer = tuple[tuple[int, ...] | None, list[int] | None]
+"""(irredundant cover, None), or (None, uncovered point), or (None, None) where nothing was decided."""
+
+
 class _Covering:
-    """The cover test on the rows of one list, as flat boxes."""
+    """The cover test on the rows of one list."""
 
-    def __init__(self, rows: Rows, choice: Engine | None) -> None:
-        self.rows = rows
-        intervals = [c for c in rows.columns if c in rows.low]
-        words = [c for c in rows.columns if c in rows.care]
-        self.columns = (*intervals, *words)
-        self.intervals, self.words = len(intervals), len(words)
-        parts = [bound for c in intervals for bound in (rows.low[c], rows.high[c])]
-        parts += [part for c in words for part in (rows.care[c], rows.value[c])]
-        self.boxes = (
-            np.ascontiguousarray(np.stack(parts, axis=1)) if parts else np.zeros((len(rows), 0), np.uint64)
-        )
-        choice = choice or engine()
-        self.kernel = kernel("boxes", choice)
-        self.view: Any = memoryview if choice == "uncompiled" else (lambda array: array)
-        self.stack = np.zeros(STACK * max(1, self.boxes.shape[1]), np.uint64)
-        self.starts = np.zeros(STACK, np.int32)
-        self.point = np.zeros(max(1, len(self.columns)), np.uint64)
+    def __init__(self, tree: BoxTree, limits: Limits) -> None:
+        self.tree, self.limits = tree, limits
+        self.boxes, self.kernel, self.view = tree.boxes, tree.kernel, tree.view
+        self.intervals, self.words = len(tree.intervals), len(tree.words)
+        room = STACK if self.kernel is not None else 0
+        self.stack = np.empty((room, max(2, self.boxes.shape[1])), np.uint64)
+        self.starts = np.zeros(room, np.int32)
+        self.point = np.zeros(max(1, len(tree.columns)), np.uint64)
 
-    def near(self, row: int) -> NDArray[np.int64]:
-        """The earlier rows that meet a row, large ones first: they leave the fewest parts."""
-        low, high = self.rows.low, self.rows.high
-        # The column that the row restricts most is asked first, the others only about what is left.
-        narrow = sorted(low, key=lambda c: int(high[c][row] - low[c][row]) / (INTERVALS[c] + 1))
-        found = np.arange(row)
-        for i, c in enumerate(narrow):
-            below, above = (low[c][:row], high[c][:row]) if i == 0 else (low[c][found], high[c][found])
-            found = found[(below <= high[c][row]) & (above >= low[c][row])]
-        for c in self.rows.care:
-            care, value = self.rows.care[c][found], self.rows.value[c][found]
-            found = found[((value ^ self.rows.value[c][row]) & care & self.rows.care[c][row]) == 0]
-        size = np.zeros(len(found))
-        for k in range(self.intervals):
-            begin = np.maximum(self.boxes[found, 2 * k], self.boxes[row, 2 * k])
-            end = np.minimum(self.boxes[found, 2 * k + 1], self.boxes[row, 2 * k + 1])
-            size += np.log2((end - begin).astype(np.float64) + 1)
-        return np.asarray(found[np.argsort(-size, kind="stable")], np.int64)
-
-    def of(self, row: int) -> tuple[tuple[int, ...] | None, list[int] | None]:
-        """(irredundant cover, None), or (None, uncovered point), or (None, None) where the steps ran out."""
-        near = self.near(row)
-        code, used = self.test(row, near)
-        if code == 0:
-            return None, [int(v) for v in self.point[: len(self.columns)]]
-        if code == 2:
-            return None, None
-        members = near[used]
+    def of(self, row: int) -> _Answer:
+        """Whether the earlier rows cover a row."""
+        members = self.tree.cover(row, self.stack, STEPS // 50, self.point)
+        if members is None:
+            near = self.tree.near(self.boxes[row], 0, row)
+            code, used = self.test(row, near)
+            if code == 2:
+                return self._by_diagram(row, near)
+            members = near[used] if code else near[:0]
+            if not code:
+                return None, [int(v) for v in self.point[: len(self.tree.columns)]]
+        elif not len(members):
+            return None, [int(v) for v in self.point[: len(self.tree.columns)]]
+        else:
+            code, used = self.test(row, members)
+            if code == 2:
+                return self._by_diagram(row, members)
+            members = members[used]
         at = 0
         while at < len(members):
             fewer = np.delete(members, at)
             code, used = self.test(row, fewer)
             if code == 2:
-                return None, None
+                return self._by_diagram(row, members)
             if code == 1:
                 members = fewer
             else:
                 at += 1
         return tuple(sorted(int(m) for m in members)), None
+
+    def _by_diagram(self, row: int, members: NDArray[np.int64]) -> _Answer:
+        """The same by diagrams; (None, None) where they take too many nodes."""
+        try:
+            with POOL.lock, POOL.budget(self.limits.nodes):
+                mine, *nodes = self.tree.nodes(self.boxes[[row, *members]])
+                rest = POOL.apply(LESS, mine, POOL.fold(OR, nodes))
+                if rest:
+                    return None, self.tree.point_of(rest)
+                behind = [FALSE]
+                for node in reversed(nodes):
+                    behind.append(POOL.apply(OR, behind[-1], node))
+                kept, taken = [], FALSE
+                for at, node in enumerate(nodes, 1):
+                    if POOL.apply(LESS, mine, POOL.apply(OR, taken, behind[len(nodes) - at])):
+                        kept.append(int(members[at - 1]))
+                        taken = POOL.apply(OR, taken, node)
+                return tuple(sorted(kept)), None
+        except BudgetExceeded:
+            return None, None
 
     def test(self, row: int, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
         """What `kernels.boxes.cover` says of some members, and which of them took part."""
@@ -176,7 +200,7 @@ class _Covering:
         used = np.zeros(len(members), np.uint8)
         code = self.kernel.cover(
             self.view(self.boxes), self.view(np.ascontiguousarray(members)), len(members), row, self.intervals, self.words,
-            self.view(self.stack), self.view(self.starts), self.view(used), STEPS, self.view(self.point),
+            self.view(self.stack.reshape(-1)), self.view(self.starts), self.view(used), STEPS, self.view(self.point),
         )  # fmt: skip
         return int(code), used.astype(np.bool_)
 

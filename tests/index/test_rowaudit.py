@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netsim.errors import Limits
 from netsim.index import rowaudit
 from netsim.index.boxes import Box, cover
 from netsim.index.rowaudit import audit_rows
@@ -72,6 +73,12 @@ def as_box(rows: Rows, row: int) -> Box:
     for c in rows.low:
         bounds = (int(rows.low[c][row]), int(rows.high[c][row]))
         box[c] = (bounds,)
+    for c in rows.care:
+        name, _, half = c.partition(".")
+        for bit in range(64):
+            if int(rows.care[c][row]) >> bit & 1:
+                value = int(rows.value[c][row]) >> bit & 1
+                box[name, bit + (64 if half == "high" else 0)] = ((value, value),)
     return box
 
 
@@ -86,12 +93,29 @@ def test_against_the_cover_of_boxes(seed: int) -> None:
         assert (other.members is not None) == (row in found.covers)
 
 
-def test_steps_that_run_out_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_run_out_leave_it_to_diagrams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rowaudit, "STEPS", 3)
-    rows = random_rows(np.random.default_rng(0), 120, FIVE)
     monkeypatch.setattr(rowaudit, "DRAWN", 0)
+    monkeypatch.setattr(rowaudit, "TRIES", 0)
+    for shape in SHAPES.values():
+        rows = random_rows(np.random.default_rng(0), 60, *shape)
+        boxes = [as_box(rows, i) for i in range(len(rows))]
+        for engine in engines():
+            found = audit_rows(rows, choice=engine)  # type: ignore[arg-type]
+            assert not found.open
+            for row in np.flatnonzero(found.alive).tolist():
+                assert rows.scan({c: int(values[row]) for c, values in found.witness.items()}) == row
+            for row, members in found.covers.items():
+                assert cover(boxes[row], [(m, boxes[m]) for m in members], steps=10**7).members == members
+
+
+def test_steps_and_nodes_that_run_out_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rowaudit, "STEPS", 3)
+    monkeypatch.setattr(rowaudit, "DRAWN", 0)
+    monkeypatch.setattr(rowaudit, "TRIES", 0)
+    rows = random_rows(np.random.default_rng(3), 120, FIVE)
     for engine in engines():
-        found = audit_rows(rows, choice=engine)  # type: ignore[arg-type]
+        found = audit_rows(rows, choice=engine, limits=Limits(nodes=5))  # type: ignore[arg-type]
         assert found.open
         assert not set(found.open) & set(found.covers)
         assert not found.alive[list(found.open)].any()
