@@ -712,7 +712,7 @@ class Tree:
                         found[row] = self.number[t]
                         continue
                     found[row] = -2
-                    for t in range(tries):
+                    for _ in range(tries):
                         if not self._moved(row, place):
                             break
                         place = self._first(row, -1, True)
