@@ -10,19 +10,30 @@ whose fate changes with the policy of the chain without its rules. Everything el
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain as chained
 from itertools import product
-from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.index.boxes import Box, chain_boxes, is_empty
+from netsim.index.boxes import KEPT_BOXES, Box, is_empty, possible_box
 from netsim.index.index import Index
 from netsim.index.rowdiff import compare_rows
 from netsim.index.rows import INTERVALS, WORDS, Rows, _interval
 from netsim.rules.journey import is_filter, uses_tracking
-from netsim.rules.model import DROP, Action, ActionKind, Chain, Point, Rule, RuleSet
+from netsim.rules.model import (
+    DROP,
+    Action,
+    ActionKind,
+    Chain,
+    Condition,
+    Deferred,
+    Point,
+    Rule,
+    RuleSet,
+    Unmodelled,
+)
 from netsim.space.diagram import AND, DIFFER, OR
 from netsim.space.fields import FIELDS, Range
 from netsim.space.packets import POOL
@@ -59,7 +70,7 @@ class Told:
     node: int
 
 
-def columns_of(box: Box) -> Iterable[_Columns]:
+def columns_of(box: Box) -> tuple[_Columns, ...]:
     """A box as products of one range in each column; those of a word are (care, value)."""
     plain: dict[str, Range] = {}
     several: list[list[dict[str, Range]]] = []
@@ -85,20 +96,21 @@ def columns_of(box: Box) -> Iterable[_Columns]:
         for part in parts:
             one.update(part)
         found.append(one)
-    return found
+    return tuple(found)
 
 
 def rows_of_columns(every: list[_Columns], rule: list[int]) -> Rows:
     """Products as rows."""
     used = {c for columns in every for c in columns}
 
-    def pairs(names: Mapping[str, int], word: bool) -> Iterable[tuple[str, Any]]:
+    def pairs(names: Mapping[str, int], *, word: bool) -> Iterable[tuple[str, NDArray[np.uint64]]]:
         for c, top in names.items():
             if c in used:
                 free = (0, 0) if word else (0, top)
-                yield c, np.array([columns.get(c, free) for columns in every], np.uint64)
+                numbers = chained.from_iterable(columns.get(c, free) for columns in every)
+                yield c, np.fromiter(numbers, np.uint64, 2 * len(every)).reshape(-1, 2)
 
-    found, masks = dict(pairs(INTERVALS, False)), dict(pairs(WORDS, True))
+    found, masks = dict(pairs(INTERVALS, word=False)), dict(pairs(WORDS, word=True))
     return Rows(
         {c: np.ascontiguousarray(v[:, 0]) for c, v in found.items()},
         {c: np.ascontiguousarray(v[:, 1]) for c, v in found.items()},
@@ -106,6 +118,24 @@ def rows_of_columns(every: list[_Columns], rule: list[int]) -> Rows:
         {c: np.ascontiguousarray(v[:, 0]) for c, v in masks.items()},
         {c: np.ascontiguousarray(v[:, 1]) for c, v in masks.items()},
     )
+
+
+def _rows_of(conditions: tuple[Condition, ...]) -> tuple[_Columns, ...] | None:
+    """Where conditions hold, as products; None if they are undecided somewhere or no box. Kept."""
+    found = _ROWS.get(id(conditions))
+    if found is not None and found[0] is conditions:
+        return found[1]
+    box = possible_box(conditions)
+    rows: tuple[_Columns, ...] | None = None
+    if box is not None and not any(isinstance(c, Unmodelled | Deferred) for c in conditions):
+        rows = () if is_empty(box) else columns_of(box)
+    if len(_ROWS) >= KEPT_BOXES:
+        _ROWS.clear()
+    _ROWS[id(conditions)] = conditions, rows
+    return rows
+
+
+_ROWS: dict[int, tuple[tuple[Condition, ...], tuple[_Columns, ...] | None]] = {}
 
 
 def listed(chain: Chain) -> Listed | None:
@@ -126,30 +156,24 @@ def _listed(chain: Chain) -> Listed | None:
     every: list[_Columns] = []
     rule: list[int] = []
     outcomes: list[int] = []
-    certain = chain_boxes(chain).certain
-    fields: set[str] = set()
     most = MOST * len(chain.rules) + 1000
     for position, each in enumerate(chain.rules):
-        kind = each.action.kind
-        if kind is ActionKind.CONTINUE and not each.effects:
+        outcome = _OUTCOMES.get(each.action.kind)
+        if outcome is None and each.action.kind is ActionKind.CONTINUE and not each.effects:
             continue
-        box = certain[position]
-        if kind not in _OUTCOMES or each.effects or box is None:
+        rows = _rows_of(each.conditions)
+        if outcome is None or each.effects or rows is None or len(every) > most:
             return None
-        if is_empty(box):
-            continue
-        for columns in columns_of(box):
+        for columns in rows:
             every.append(columns)
             rule.append(position)
-            outcomes.append(_OUTCOMES[kind])
-        if len(every) > most:
-            return None
-        fields.update(d if isinstance(d, str) else d[0] for d in box)
+            outcomes.append(outcome)
     policy = chain.policy.kind if chain.policy is not None else ActionKind.ACCEPT
     if policy not in _OUTCOMES:
         return None
-    rows = rows_of_columns([*every, {}], [*rule, -1])
-    return Listed(chain, rows, np.array([*outcomes, _OUTCOMES[policy]], np.uint8), frozenset(fields))
+    rows_ = rows_of_columns([*every, {}], [*rule, -1])
+    fields = frozenset(c.partition(".")[0] for c in rows_.columns)
+    return Listed(chain, rows_, np.array([*outcomes, _OUTCOMES[policy]], np.uint8), fields)
 
 
 def only_filter(rules: RuleSet, order: list[str], hook: Point) -> Chain | None:
@@ -161,7 +185,11 @@ def only_filter(rules: RuleSet, order: list[str], hook: Point) -> Chain | None:
 
 
 def by_rows(
-    before: tuple[Index, Chain | None], after: tuple[Index, Chain | None], hook: Point, within: int, unstable: set[int]
+    before: tuple[Index, Chain | None],
+    after: tuple[Index, Chain | None],
+    hook: Point,
+    within: int,
+    unstable: set[int],
 ) -> list[Told] | None:
     """The differences of two rule sets at a hook inside a set, by their filter chains; None where rows do not say all.
 
