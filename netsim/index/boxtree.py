@@ -32,6 +32,11 @@ U64 = NDArray[np.uint64]
 SEED = 0x1234_5678_9ABC_DEF1
 
 
+def _view(choice: Engine) -> Any:
+    """How arrays are handed to a kernel: run as it is, it shall see Python's integers."""
+    return memoryview if choice == "uncompiled" else lambda array: array
+
+
 class BoxTree:
     """The rows of a list as flat boxes, indexed.
 
@@ -44,7 +49,7 @@ class BoxTree:
         n = len(rows)
         choice = choice or engine()
         self.kernel = kernel("boxes", choice)
-        self.view: Any = memoryview if choice == "uncompiled" else (lambda array: array)
+        self.view = _view(choice)
         free = {c: int(((rows.low[c] == 0) & (rows.high[c] == INTERVALS[c])).sum()) for c in rows.low}
         self.intervals = tuple(sorted(rows.low, key=lambda c: (free[c], -INTERVALS[c])))
         self.words = tuple(c for c in rows.columns if c in rows.care)
@@ -83,7 +88,7 @@ class BoxTree:
         def rows(at: int) -> list[int]:
             column, left, right, middle, least = self._node[at].tolist()
             if column < 0:
-                found = self._number[left:right].tolist()
+                found: list[int] = self._number[left:right].tolist()
                 assert found == sorted(found) and found[0] == least, "T2"
                 return found
             cut, every = int(self._cut[at]), []
@@ -151,16 +156,16 @@ class BoxTree:
             self._tree.alive(tries, SEED, self.view(found), self.view(witness))
         return found, witness
 
-    def cover(self, row: int, stack: U64, steps: int, point: U64) -> NDArray[np.int64] | None:
-        """Earlier rows that cover a row (not all needed), largest cuts first; none: `point` is uncovered.
+    def cover(self, box: U64, bound: int, stack: U64, steps: int, point: U64) -> NDArray[np.int64] | None:
+        """Rows before `bound` that cover a box (not all needed), in the order of cutting; none: `point` is uncovered.
 
         None where steps or room ran out, or there is no kernel. `stack` is room for boxes.
         """
         if self._tree is None:
             return None
-        stack[0] = self.boxes[row]
+        stack[0] = box
         members = np.empty(min(steps, 1 << 14), np.int32)
-        code = self._tree.cover(row, self.view(stack), self.view(members), steps, self.view(point))
+        code = self._tree.cover(bound, self.view(stack), self.view(members), steps, self.view(point))
         if code == self.kernel.STOPPED:  # type: ignore[union-attr]
             return None
         found = members[: max(0, code - self.kernel.STOPPED)].astype(np.int64)  # type: ignore[union-attr]

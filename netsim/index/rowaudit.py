@@ -17,7 +17,7 @@ Costs. About 0.5 us a row for the tree and as much for its point; a row that sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -25,11 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits
+from netsim.index.boxes import Box, Cover, Dimension, is_empty
+from netsim.index.boxrows import Columns, columns_of, rows_of_columns
 from netsim.index.boxtree import BoxTree
 from netsim.index.classifier import Classifier
-from netsim.index.rows import Rows
+from netsim.index.rows import INTERVALS, WORDS, Rows
+from netsim.index.witness import WISHES, choose
 from netsim.kernels import Engine
 from netsim.space.diagram import FALSE, LESS, OR
+from netsim.space.fields import WORD, Range
 from netsim.space.packets import POOL
 
 STEPS = 2_000_000
@@ -38,6 +42,8 @@ STACK = 1 << 16
 SEED = 1
 TRIES = 8
 """How often a point is moved."""
+PARTS = 64
+"""Of how many rows a box may be that is asked about."""
 DRAWN = 2
 """Without a kernel: points drawn in each row, beside two corners."""
 
@@ -79,7 +85,7 @@ def audit_rows(rows: Rows, *, limits: Limits = DEFAULT_LIMITS, choice: Engine | 
         for row in rest.tolist():
             if row in covers:
                 continue
-            members, point = covering.of(row)
+            members, point = covering.of(tree.boxes[row], row)
             if point is not None:
                 alive[row] = True
                 for c, value in zip(tree.columns, point, strict=True):
@@ -127,6 +133,7 @@ def _sampled(
             witness[c][hit] = values[hit]
 
 
+U64 = NDArray[np.uint64]
 _Answer = tuple[tuple[int, ...] | None, list[int] | None]
 """(irredundant cover, None), or (None, uncovered point), or (None, None) where nothing was decided."""
 
@@ -143,41 +150,36 @@ class _Covering:
         self.starts = np.zeros(room, np.int32)
         self.point = np.zeros(max(1, len(tree.columns)), np.uint64)
 
-    def of(self, row: int) -> _Answer:
-        """Whether the earlier rows cover a row."""
-        members = self.tree.cover(row, self.stack, STEPS // 50, self.point)
+    def of(self, box: U64, bound: int) -> _Answer:
+        """Whether the rows before `bound` cover a box."""
+        members = self.tree.cover(box, bound, self.stack, STEPS // 50, self.point)
+        if members is not None and not len(members):
+            return None, self._point()
         if members is None:
-            near = self.tree.near(self.boxes[row], 0, row)
-            code, used = self.test(row, near)
-            if code == 2:
-                return self._by_diagram(row, near)
-            members = near[used] if code else near[:0]
-            if not code:
-                return None, [int(v) for v in self.point[: len(self.tree.columns)]]
-        elif not len(members):
-            return None, [int(v) for v in self.point[: len(self.tree.columns)]]
-        else:
-            code, used = self.test(row, members)
-            if code == 2:
-                return self._by_diagram(row, members)
-            members = members[used]
+            members = self.tree.near(box, 0, bound)
+        code, used = self.test(box, members)
+        if code == 0:
+            return None, self._point()
         at = 0
-        while at < len(members):
+        while code == 1 and at < len(members := members[used]):
             fewer = np.delete(members, at)
-            code, used = self.test(row, fewer)
-            if code == 2:
-                return self._by_diagram(row, members)
+            code, taken = self.test(box, fewer)
             if code == 1:
-                members = fewer
-            else:
-                at += 1
+                members, used = fewer, taken
+            elif code == 0:
+                code, used, at = 1, np.ones(len(members), np.bool_), at + 1
+        if code == 2:
+            return self._by_diagram(box, members)
         return tuple(sorted(int(m) for m in members)), None
 
-    def _by_diagram(self, row: int, members: NDArray[np.int64]) -> _Answer:
+    def _point(self) -> list[int]:
+        return [int(v) for v in self.point[: len(self.tree.columns)]]
+
+    def _by_diagram(self, box: U64, members: NDArray[np.int64]) -> _Answer:
         """The same by diagrams; (None, None) where they take too many nodes."""
         try:
             with POOL.lock, POOL.budget(self.limits.nodes):
-                mine, *nodes = self.tree.nodes(self.boxes[[row, *members]])
+                mine, *nodes = self.tree.nodes(np.concatenate([box[None], self.boxes[members]]))
                 rest = POOL.apply(LESS, mine, POOL.fold(OR, nodes))
                 if rest:
                     return None, self.tree.point_of(rest)
@@ -193,22 +195,23 @@ class _Covering:
         except BudgetExceeded:
             return None, None
 
-    def test(self, row: int, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
-        """What `kernels.boxes.cover` says of some members, and which of them took part."""
+    def test(self, box: U64, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
+        """What `kernels.boxes.cover` says of a box and some members, and which of them took part."""
         if self.kernel is None:
-            return self._plain(row, members)
+            return self._plain(box, members)
         used = np.zeros(len(members), np.uint8)
+        boxes = np.concatenate([box[None], self.boxes[members]])
         code = self.kernel.cover(
-            self.view(self.boxes), self.view(np.ascontiguousarray(members)), len(members), row, self.intervals, self.words,
+            self.view(boxes), self.view(np.arange(1, len(boxes))), len(members), 0, self.intervals, self.words,
             self.view(self.stack.reshape(-1)), self.view(self.starts), self.view(used), STEPS, self.view(self.point),
         )  # fmt: skip
         return int(code), used.astype(np.bool_)
 
-    def _plain(self, row: int, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
+    def _plain(self, box: U64, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
         """The same on Python integers."""
         used = np.zeros(len(members), np.bool_)
         boxes = [[int(v) for v in self.boxes[m]] for m in members]
-        stack = [([int(v) for v in self.boxes[row]], 0)]
+        stack = [([int(v) for v in box], 0)]
         steps = STEPS // 50
         while stack:
             part, at = stack.pop()
@@ -252,4 +255,109 @@ class _Covering:
         return pieces
 
 
-__all__ = ["RowAudit", "audit_rows"]
+class BoxCover:
+    """`boxes.cover` for a long list of boxes: whether the first of them cover a box."""
+
+    def __init__(
+        self, boxes: Sequence[Box], *, limits: Limits = DEFAULT_LIMITS, choice: Engine | None = None
+    ) -> None:
+        every: list[Columns] = []
+        place: list[int] = []
+        for i, box in enumerate(boxes):
+            parts = () if is_empty(box) else columns_of(box)
+            every += parts
+            place += [i] * len(parts)
+        self.tree = BoxTree(rows_of_columns(every, place), choice)
+        self.covering = _Covering(self.tree, limits)
+        self.place = np.array(place, np.int64)
+
+    def cover(self, box: Box, end: int) -> Cover:
+        """Whether the union of the first `end` boxes covers a box; see `boxes.cover`. The point is one of that box."""
+        if is_empty(box):
+            return Cover(members=())
+        bound = int(np.searchsorted(self.place, end))
+        parts = columns_of(box)
+        if len(parts) > PARTS:
+            return Cover()
+        found: set[int] = set()
+        for part in parts:
+            flat = self._flat(part)
+            members, point = self.covering.of(flat, bound)
+            if point is not None:
+                return Cover(point=self._box(self._wished(flat, point, bound), part))
+            if members is None:
+                return Cover()
+            found.update(self.place[list(members)].tolist())
+        kept = sorted(found)
+        if len(parts) > 1:  # each part needs its members, all parts together perhaps fewer
+            for one in list(kept):
+                fewer = [m for m in kept if m != one]
+                rows = np.flatnonzero(np.isin(self.place[:bound], fewer))
+                codes = {self.covering.test(self._flat(part), rows)[0] for part in parts}
+                if 2 in codes:
+                    return Cover()
+                if codes == {1}:
+                    kept = fewer
+        return Cover(members=tuple(kept))
+
+    def _flat(self, part: Columns) -> U64:
+        flat: list[int] = []
+        for c in self.tree.columns:
+            flat += part.get(c, (0, 0) if c in WORDS else (0, INTERVALS[c]))
+        return np.array(flat, np.uint64)
+
+    def _wished(self, flat: U64, point: list[int], bound: int) -> list[int]:
+        """The point, with values that read well in as many columns as stay uncovered."""
+        for k, c in enumerate(self.tree.intervals):
+            name, _, half = c.partition(".")
+            if half == "low":
+                continue
+            ks = (
+                [k, self.tree.columns.index(name + ".low")]
+                if half and name + ".low" in self.tree.columns
+                else [k]
+            )
+            if half and len(ks) == 1:
+                continue
+            bounds = [int(v) for i in ks for v in flat[2 * i : 2 * i + 2]]
+            low, high = bounds[0], bounds[1]
+            if half:
+                low, high = bounds[0] << 64 | bounds[2], bounds[1] << 64 | bounds[3]
+            value = choose(((low, high),), WISHES.get(name, ()), None)
+            wished = list(point)
+            for i, v in zip(ks, (value >> 64, value & WORD) if half else (value,), strict=True):
+                wished[i] = v
+            if any(not int(flat[2 * i]) <= wished[i] <= int(flat[2 * i + 1]) for i in ks):
+                continue
+            row = int(self.tree.first(np.array([wished], np.uint64))[0])
+            if row < 0 or row >= bound:
+                point = wished
+        return point
+
+    def _box(self, point: list[int], part: Columns) -> Box:
+        """A point as a box; what no box of the list restricts is left out."""
+        values = dict(zip(self.tree.columns, point, strict=True))
+        found: dict[Dimension, tuple[Range, ...]] = {}
+        for k, c in enumerate(self.tree.columns):
+            name, _, half = c.partition(".")
+            if c in WORDS:
+                cares = (
+                    int(np.bitwise_or.reduce(self.tree.boxes[:, 2 * k], initial=0)) | part.get(c, (0, 0))[0]
+                )
+                base = 64 if half == "high" else 0
+                for bit in range(64):
+                    if cares >> bit & 1:
+                        found[name, base + bit] = ((values[c] >> bit & 1,) * 2,)
+            elif not half:
+                found[c] = ((values[c],) * 2,)
+            elif name not in found:
+                upper, lower = (
+                    (values[h], values[h]) if (h := f"{name}.{end}") in values else part.get(h, (0, WORD))
+                    for end in ("high", "low")
+                )
+                # Where the lower half alone is restricted the first of the upper ones will do.
+                found[name] = ((upper[0] << 64 | lower[0], upper[0] << 64 | lower[1]),)
+        return found
+
+
+__all__ = ["BoxCover", "RowAudit", "audit_rows"]

@@ -9,33 +9,26 @@ whose fate changes with the policy of the chain without its rules. Everything el
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import chain as chained
-from itertools import product
-
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.index.boxes import KEPT_BOXES, Box, is_empty, possible_box
+from netsim.index.boxrows import Columns, rows_of, rows_of_columns
 from netsim.index.index import Index
 from netsim.index.rowdiff import compare_rows
-from netsim.index.rows import INTERVALS, WORDS, Rows, _interval
+from netsim.index.rows import Rows
 from netsim.rules.journey import is_filter, uses_tracking
 from netsim.rules.model import (
     DROP,
     Action,
     ActionKind,
     Chain,
-    Condition,
-    Deferred,
     Point,
     Rule,
     RuleSet,
-    Unmodelled,
 )
 from netsim.space.diagram import AND, DIFFER, OR
-from netsim.space.fields import FIELDS, Range
+from netsim.space.fields import FIELDS
 from netsim.space.packets import POOL
 
 FROM = 300
@@ -45,7 +38,6 @@ MOST = 4
 _OUTCOMES = {ActionKind.ACCEPT: 4, ActionKind.DROP: 8, ActionKind.REJECT: 16}
 _ENTRY = {"ctmark", "ct_status"}
 """Fields that hang on what is known of a connection."""
-_Columns = Mapping[str, Range]
 
 
 @attrs.frozen(slots=True, eq=False)
@@ -70,74 +62,6 @@ class Told:
     node: int
 
 
-def columns_of(box: Box) -> tuple[_Columns, ...]:
-    """A box as products of one range in each column; those of a word are (care, value)."""
-    plain: dict[str, Range] = {}
-    several: list[list[dict[str, Range]]] = []
-    for dimension, ranges in box.items():
-        if isinstance(dimension, str):
-            if len(ranges) == 1 and dimension in INTERVALS:
-                plain[dimension] = ranges[0]
-            else:
-                several.append([dict(p) for p in _interval(dimension, ranges)])
-            continue
-        if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
-            name, bit = dimension
-            column = name
-            if FIELDS[name].width > 64:
-                column, bit = name + (".high" if bit >= 64 else ".low"), bit % 64
-            care, value = plain.get(column, (0, 0))
-            plain[column] = care | 1 << bit, value | ranges[0][0] << bit
-    if not several:
-        return (plain,)
-    found = []
-    for parts in product(*several):
-        one = dict(plain)
-        for part in parts:
-            one.update(part)
-        found.append(one)
-    return tuple(found)
-
-
-def rows_of_columns(every: list[_Columns], rule: list[int]) -> Rows:
-    """Products as rows."""
-    used = {c for columns in every for c in columns}
-
-    def pairs(names: Mapping[str, int], *, word: bool) -> Iterable[tuple[str, NDArray[np.uint64]]]:
-        for c, top in names.items():
-            if c in used:
-                free = (0, 0) if word else (0, top)
-                numbers = chained.from_iterable(columns.get(c, free) for columns in every)
-                yield c, np.fromiter(numbers, np.uint64, 2 * len(every)).reshape(-1, 2)
-
-    found, masks = dict(pairs(INTERVALS, word=False)), dict(pairs(WORDS, word=True))
-    return Rows(
-        {c: np.ascontiguousarray(v[:, 0]) for c, v in found.items()},
-        {c: np.ascontiguousarray(v[:, 1]) for c, v in found.items()},
-        np.array(rule, np.int32),
-        {c: np.ascontiguousarray(v[:, 0]) for c, v in masks.items()},
-        {c: np.ascontiguousarray(v[:, 1]) for c, v in masks.items()},
-    )
-
-
-def _rows_of(conditions: tuple[Condition, ...]) -> tuple[_Columns, ...] | None:
-    """Where conditions hold, as products; None if they are undecided somewhere or no box. Kept."""
-    found = _ROWS.get(id(conditions))
-    if found is not None and found[0] is conditions:
-        return found[1]
-    box = possible_box(conditions)
-    rows: tuple[_Columns, ...] | None = None
-    if box is not None and not any(isinstance(c, Unmodelled | Deferred) for c in conditions):
-        rows = () if is_empty(box) else columns_of(box)
-    if len(_ROWS) >= KEPT_BOXES:
-        _ROWS.clear()
-    _ROWS[id(conditions)] = conditions, rows
-    return rows
-
-
-_ROWS: dict[int, tuple[tuple[Condition, ...], tuple[_Columns, ...] | None]] = {}
-
-
 def listed(chain: Chain) -> Listed | None:
     """A chain as rows, if rows say all of it; kept, since edits leave most chains alone."""
     found = _LISTED.get(id(chain))
@@ -153,7 +77,7 @@ _KEPT = 16
 
 
 def _listed(chain: Chain) -> Listed | None:
-    every: list[_Columns] = []
+    every: list[Columns] = []
     rule: list[int] = []
     outcomes: list[int] = []
     most = MOST * len(chain.rules) + 1000
@@ -161,7 +85,7 @@ def _listed(chain: Chain) -> Listed | None:
         outcome = _OUTCOMES.get(each.action.kind)
         if outcome is None and each.action.kind is ActionKind.CONTINUE and not each.effects:
             continue
-        rows = _rows_of(each.conditions)
+        rows = rows_of(each.conditions)
         if outcome is None or each.effects or rows is None or len(every) > most:
             return None
         for columns in rows:
@@ -242,4 +166,4 @@ def _coming(index: Index, chain: Chain, hook: Point, within: int) -> int:
     return POOL.apply(DIFFER, *fates)
 
 
-__all__ = ["Listed", "Told", "by_rows", "columns_of", "listed", "only_filter", "rows_of_columns"]
+__all__ = ["Listed", "Told", "by_rows", "listed", "only_filter"]
