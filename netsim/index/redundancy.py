@@ -25,6 +25,7 @@ compilations for the rest.
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -35,8 +36,9 @@ from netsim.index.differ import ASIDE, Reach, cut, differently, written
 from netsim.index.flow import Watch
 from netsim.index.function import call_order
 from netsim.index.index import Index
-from netsim.index.liveness import ENDS, Dead, Liveness, joined, touches
+from netsim.index.liveness import ENDS, LONG, Dead, Liveness, joined, touches
 from netsim.index.lookup import Lookup
+from netsim.index.rowaudit import BoxCover
 from netsim.index.witness import Visits, values_in
 from netsim.rules.effects import Values
 from netsim.rules.evaluate import Found, Known, Ruling
@@ -167,6 +169,7 @@ class Redundancy:
             for position, rule in enumerate(chain.rules)
         }
         self._gone: dict[str, int] = {}
+        self._takers: dict[int, tuple[list[int], BoxCover]] = {}
         self._observers = frozenset(id(rule) for rule in self.rules.rules() if observes(rule))
         self._choosers = [
             id(r) for r in self.rules.rules() if observes(r) and r.action.kind is not ActionKind.CONTINUE
@@ -268,11 +271,8 @@ class Redundancy:
         every = (1 << len(chain.rules)) - 1
         near = (boxes.overlapping(box) | every & ~boxes.known) & ~self._gone.get(chain.name, 0)
         parts = [joined(box, self.liveness.mine)]
-        shifting = self.liveness.shifting(chain)
-        for before in positions(near & ((1 << position) - 1)):
-            taken = boxes.certain[before]
-            if taken is not None and chain.rules[before].action.kind in ENDS and not touches(taken, shifting):
-                parts = _less(parts, taken)
+        for taken in self._taken(chain, position, parts[0], near):
+            parts = _less(parts, taken)
         because: list[Rule | None] = []
         for after in positions(near >> (position + 1) << (position + 1)):
             other, there = chain.rules[after], boxes.boxes[after]
@@ -290,6 +290,34 @@ class Redundancy:
         if parts and _end(chain) != key:
             return None, parts
         return [*because, None], ()
+
+    def _taken(self, chain: Chain, position: int, box: Box, near: int) -> Iterable[Box]:
+        """What rules before a position, of those `near`, surely end the way of; in long chains only what matters in a box."""
+        boxes = chain_boxes(chain)
+        if len(chain.rules) <= LONG or self._gone.get(chain.name):
+            shifting = self.liveness.shifting(chain)
+            for before in positions(near & ((1 << position) - 1)):
+                taken = boxes.certain[before]
+                if (
+                    taken is not None
+                    and chain.rules[before].action.kind in ENDS
+                    and not touches(taken, shifting)
+                ):
+                    yield taken
+            return
+        if id(chain) not in self._takers:
+            shifting = self.liveness.shifting(chain)
+            found = [
+                (i, taken)
+                for i, (rule, taken) in enumerate(zip(chain.rules, boxes.certain, strict=True))
+                if taken is not None and rule.action.kind in ENDS and not touches(taken, shifting)
+            ]
+            self._takers[id(chain)] = [i for i, _ in found], BoxCover([taken for _, taken in found])
+        at, cover = self._takers[id(chain)]
+        for i in cover.outer(box, bisect_left(at, position)):
+            taken = boxes.certain[at[i]]
+            assert taken is not None
+            yield taken
 
     # Diagrams
 

@@ -300,6 +300,16 @@ class BoxCover:
                     kept = fewer
         return Cover(members=tuple(kept))
 
+    def outer(self, box: Box, end: int) -> list[int]:
+        """Of the first `end` boxes, enough to take what all of them take of a box: none that another one hides there."""
+        bound = int(np.searchsorted(self.place, end))
+        found: set[int] = set()
+        for part in () if is_empty(box) else columns_of(box):
+            flat = self._flat(part)
+            rows, _ = self.tree.inside(flat, np.sort(self.tree.meeting(flat, 0, bound)[0]), bound)
+            found.update(self.place[rows].tolist())
+        return sorted(found)
+
     def _flat(self, part: Columns) -> U64:
         flat: list[int] = []
         for c in self.tree.columns:
