@@ -108,14 +108,14 @@ class BoxTree:
 
         assert len(rows(0)) == len(self), "T1"
 
-    def first(self, points: U64) -> NDArray[np.int32]:
-        """The first row that holds each point (a row of values, in the order of `columns`); -1 if none."""
+    def first(self, points: U64, start: int = 0) -> NDArray[np.int32]:
+        """The first row from `start` on that holds each point (values in the order of `columns`); -1 if none."""
         out = np.full(len(points), -1, np.int32)
         if self._tree is not None:
-            self._tree.first(self.view(np.ascontiguousarray(points)), self.view(out))
+            self._tree.first(self.view(np.ascontiguousarray(points)), start, self.view(out))
             return out
         for i, point in enumerate(points):
-            holds = np.ones(len(self), np.bool_)
+            holds = np.arange(len(self)) >= start
             for k in range(len(self.columns)):
                 a, b = self.boxes[:, 2 * k], self.boxes[:, 2 * k + 1]
                 holds &= (a <= point[k]) & (point[k] <= b) if k < len(self.intervals) else (point[k] & a) == b

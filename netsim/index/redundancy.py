@@ -30,6 +30,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from netsim.index.boxes import Box, chain_boxes, is_empty, meets, minus, positions
 from netsim.index.differ import ASIDE, Reach, cut, differently, written
@@ -63,6 +64,8 @@ from netsim.space.packets import POOL
 
 PARTS = 64
 """Into how many boxes a rule's box may fall before the diagrams are asked."""
+DRAWN = 32
+"""How many points of a rule in a long chain are looked up."""
 SAMPLES = 3
 """How many parts of a box that another rule decides are tried, each at two points."""
 
@@ -170,6 +173,7 @@ class Redundancy:
         }
         self._gone: dict[str, int] = {}
         self._takers: dict[int, tuple[list[int], BoxCover]] = {}
+        self._points = np.random.default_rng(1)
         self._observers = frozenset(id(rule) for rule in self.rules.rules() if observes(rule))
         self._choosers = [
             id(r) for r in self.rules.rules() if observes(r) and r.action.kind is not ActionKind.CONTINUE
@@ -197,6 +201,8 @@ class Redundancy:
         if id(rule) in self._observers or self.last_tracker(rule) or self._matters(rule):
             return None
         chain, position = self._at[id(rule)]
+        if self._sampled(rule, chain, self._drawn(rule, chain, position)):
+            return None
         because, parts = self._by_boxes(rule, chain, position)
         if because is not None:
             return Redundant(rule, tuple(because))
@@ -305,19 +311,39 @@ class Redundancy:
                 ):
                     yield taken
             return
-        if id(chain) not in self._takers:
-            shifting = self.liveness.shifting(chain)
-            found = [
-                (i, taken)
-                for i, (rule, taken) in enumerate(zip(chain.rules, boxes.certain, strict=True))
-                if taken is not None and rule.action.kind in ENDS and not touches(taken, shifting)
-            ]
-            self._takers[id(chain)] = [i for i, _ in found], BoxCover([taken for _, taken in found])
-        at, cover = self._takers[id(chain)]
+        at, cover = self._ending(chain)
         for i in cover.outer(box, bisect_left(at, position)):
             taken = boxes.certain[at[i]]
             assert taken is not None
             yield taken
+
+    def _ending(self, chain: Chain) -> tuple[list[int], BoxCover]:
+        """The rules of a long chain that surely end the way of what they match: positions, and their boxes."""
+        if id(chain) not in self._takers:
+            shifting = self.liveness.shifting(chain)
+            found = [
+                (i, taken)
+                for i, (rule, taken) in enumerate(zip(chain.rules, chain_boxes(chain).certain, strict=True))
+                if taken is not None and rule.action.kind in ENDS and not touches(taken, shifting)
+            ]
+            self._takers[id(chain)] = [i for i, _ in found], BoxCover([taken for _, taken in found])
+        return self._takers[id(chain)]
+
+    def _drawn(self, rule: Rule, chain: Chain, position: int) -> list[Box]:
+        """Points of a rule in a long chain for which the next rule, or the end of the chain, does otherwise."""
+        box, key = chain_boxes(chain).boxes[position], _does(rule, chain)
+        if len(chain.rules) <= LONG or self._gone.get(chain.name) or box is None or key is None:
+            return []
+        at, cover = self._ending(chain)
+        mine = bisect_left(at, position)
+        if mine == len(at) or at[mine] != position:
+            return []
+        found = cover.next(box, mine, DRAWN, self._points)
+        return [
+            {**box, **point}
+            for point, i in found
+            if (_does(chain.rules[at[i]], chain) if i >= 0 else _end(chain)) != key
+        ]
 
     # Diagrams
 

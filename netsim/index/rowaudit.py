@@ -310,6 +310,30 @@ class BoxCover:
             found.update(self.place[rows].tolist())
         return sorted(found)
 
+    def next(self, box: Box, at: int, count: int, rng: np.random.Generator) -> list[tuple[Box, int]]:
+        """Points drawn in a box that box `at` is the first to hold, each with the next box that holds it, -1 if none does.
+
+        A few, of different next boxes.
+        """
+        found: dict[int, Box] = {}
+        for part in () if is_empty(box) else columns_of(box)[:PARTS]:
+            flat = self._flat(part)
+            points = np.empty((count, len(self.tree.columns)), np.uint64)
+            for k in range(len(self.tree.columns)):
+                one, two = flat[2 * k], flat[2 * k + 1]
+                inner = k < len(self.tree.intervals)
+                points[:, k] = rng.integers(one, two, count, np.uint64, endpoint=True) if inner else two
+            first = self.tree.first(points)
+            points = points[(first >= 0) & (self.place[np.maximum(first, 0)] == at)]
+            if not len(points):
+                continue
+            later = self.tree.first(points, int(np.searchsorted(self.place, at + 1)))
+            for row, point in zip(later.tolist(), points, strict=True):
+                following = int(self.place[row]) if row >= 0 else -1
+                if following not in found:
+                    found[following] = self._box([int(v) for v in point], part)
+        return [(point, following) for following, point in found.items()]
+
     def _flat(self, part: Columns) -> U64:
         flat: list[int] = []
         for c in self.tree.columns:

@@ -444,8 +444,10 @@ class Tree:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def _first(self, bound: cython.int, inside: cython.int, some: cython.bint) -> cython.int:
-        """The place of the first row before `bound` that holds the point, -1 if none; with `some`, of any such row.
+    def _first(
+        self, start: cython.int, bound: cython.int, inside: cython.int, some: cython.bint
+    ) -> cython.int:
+        """The place of the first row from `start` to before `bound` that holds the point, -1 if none; with `some`, of any such row.
 
         `inside`: only rows that contain this row as a whole count (-1: all).
         """
@@ -467,7 +469,11 @@ class Tree:
                 for i in range(self.node[at, 1], self.node[at, 2]):
                     if self.number[i] >= bound:
                         break
-                    if self._holds(i) and (inside < 0 or self._contains(i, inside)):
+                    if (
+                        self.number[i] >= start
+                        and self._holds(i)
+                        and (inside < 0 or self._contains(i, inside))
+                    ):
                         best = i
                         bound = self.number[i]
                         break
@@ -487,8 +493,8 @@ class Tree:
                 top += 1
         return best
 
-    def first(self, points: cython.ulonglong[:, ::1], out: cython.int[::1]) -> None:
-        """The first row that holds each point, -1 if none."""
+    def first(self, points: cython.ulonglong[:, ::1], start: cython.int, out: cython.int[::1]) -> None:
+        """The first row from `start` on that holds each point, -1 if none."""
         i: cython.Py_ssize_t
         k: cython.Py_ssize_t
         place: cython.int
@@ -497,7 +503,7 @@ class Tree:
             for i in range(points.shape[0]):
                 for k in range(self.intervals + self.words):
                     self.point[k] = points[i, k]
-                place = self._first(n, -1, False)
+                place = self._first(start, n, -1, False)
                 out[i] = self.number[place] if place >= 0 else -1
 
     def near(
@@ -704,10 +710,10 @@ class Tree:
                     self.point[k] = self._between(self.boxes[row, 2 * k], self.boxes[row, 2 * k + 1])
                 for k in range(self.intervals, self.intervals + self.words):
                     self.point[k] = self.boxes[row, 2 * k + 1]
-                place = self._first(row, -1, True)
+                place = self._first(0, row, -1, True)
                 found[row] = -1
                 if place >= 0:
-                    t = self._first(row, row, True)
+                    t = self._first(0, row, row, True)
                     if t >= 0:
                         found[row] = self.number[t]
                         continue
@@ -715,7 +721,7 @@ class Tree:
                     for _ in range(tries):
                         if not self._moved(row, place):
                             break
-                        place = self._first(row, -1, True)
+                        place = self._first(0, row, -1, True)
                         if place < 0:
                             found[row] = -1
                             break

@@ -38,8 +38,10 @@ def test_first_match_is_that_of_a_scan(shape: str, seed: int, n: int) -> None:
     rows = random_rows(rng, n, *SHAPES[shape])
     columns = records(rng, rows, 12)
     expected = [rows.scan({c: int(v[i]) for c, v in columns.items()}) for i in range(12)]
+    later = [rows.scan({c: int(v[i]) for c, v in columns.items()}, n // 2) for i in range(12)]
     for tree in trees(rows):
         assert tree.first(points(tree, columns, 12)).tolist() == expected
+        assert tree.first(points(tree, columns, 12), n // 2).tolist() == later
 
 
 def meets(tree: BoxTree, row: int, box: Any) -> bool:
