@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import attrs
+import netaddr
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,7 +60,9 @@ class List:
         found = []
         for i, deny in enumerate(self.deny.tolist()):
             conditions: list[Condition] = [
-                In(field, ((low[i], high[i]),)) for field, top, low, high in fields if low[i] or high[i] != top
+                In(field, ((low[i], high[i]),))
+                for field, top, low, high in fields
+                if low[i] or high[i] != top
             ]
             conditions += [Bits(field, care[i], value[i]) for field, care, value in flags if care[i]]
             found.append(Rule(tuple(conditions), DROP if deny else ACCEPT, source=Source(self.name, i + 1)))
@@ -69,7 +72,9 @@ class List:
         """The bounds of a field as integers; those of 128 bits from their halves."""
         if field in self.low:
             return self.low[field].tolist(), self.high[field].tolist()
-        halves = [(side[field + ".high"].tolist(), side[field + ".low"].tolist()) for side in (self.low, self.high)]
+        halves = [
+            (side[field + ".high"].tolist(), side[field + ".low"].tolist()) for side in (self.low, self.high)
+        ]
         low, high = ([a << 64 | b for a, b in zip(*half, strict=True)] for half in halves)
         return low, high
 
@@ -136,7 +141,9 @@ class _Site:
         """Prefixes of the internet; `short` ones as blocklists of whole providers have them."""
         if self.family == 4:
             value = self.rng.integers(11 << 24, 224 << 24, n, dtype=np.uint64)
-            length = self.rng.choice((8, 10, 12, 14, 16) if short else (16, 19, 20, 22, 24, 24, 24, 32, 32), n)
+            length = self.rng.choice(
+                (8, 10, 12, 14, 16) if short else (16, 19, 20, 22, 24, 24, 24, 32, 32), n
+            )
         else:
             value = np.uint64(0x2002 << 48) + self.rng.integers(0, 0x1FFD << 48, n, dtype=np.uint64)
             length = self.rng.choice((12, 16, 20, 24) if short else (29, 32, 32, 40, 48, 48, 56, 64), n)
@@ -152,8 +159,12 @@ class _Site:
         return tuple(np.choose(kind, [d[i] for d in drawn]) for i in range(len(drawn[0])))
 
 
-SERVICES = np.array([80, 443, 443, 22, 25, 53, 123, 389, 636, 993, 1433, 1521, 3306, 5432, 5432, 6379, 8080, 8443, 9092, 9200])
-RANGES = np.array([(1024, 65535), (8000, 8099), (6000, 6063), (49152, 65535), (135, 139), (30000, 32767), (0, 1023)])
+SERVICES = np.array(
+    [80, 443, 443, 22, 25, 53, 123, 389, 636, 993, 1433, 1521, 3306, 5432, 5432, 6379, 8080, 8443, 9092, 9200]
+)
+RANGES = np.array(
+    [(1024, 65535), (8000, 8099), (6000, 6063), (49152, 65535), (135, 139), (30000, 32767), (0, 1023)]
+)
 KINDS = {"services": 0.5, "blocklist": 0.13, "wide blocklist": 0.02, "answers": 0.1, "ranges": 0.1, "apart": 0.1, "management": 0.05}  # fmt: skip
 
 
@@ -163,7 +174,9 @@ def generate(count: int, *, family: int = 4, seed: int = 1, closed: bool = False
     rng = np.random.default_rng((seed, family, count))
     site = _Site(family, min(1 << 16, max(8, count // 8)), rng)
     n = count
-    broad = min(1.0, 300 / n)  # however long a list is, whole providers and whole sites are named a few hundred times
+    broad = min(
+        1.0, 300 / n
+    )  # however long a list is, whole providers and whole sites are named a few hundred times
     shares = KINDS | {"wide blocklist": KINDS["wide blocklist"] * broad}
     kind = rng.choice(len(KINDS), n, p=np.array(list(shares.values())) / sum(shares.values()))
     # Blocklists come first, then what is kept apart and all that is open, in the order in which it was asked for.
@@ -177,8 +190,24 @@ def generate(count: int, *, family: int = 4, seed: int = 1, closed: bool = False
     of = rng.integers(0, len(servers[0]), n)
     server = tuple(bound[of] for bound in servers)
     clients = mixed(6, 2, 1, 1)
-    sources = [clients, site.outside(n), site.outside(n, short=True), server, site.subnet(n), site.subnet(n), site.host(n)]
-    targets = [server, site.anywhere(n), site.anywhere(n), clients, mixed(4, 1, 1, 1), mixed(8, 1, 0, 0), mixed(4, 4, 0, 0)]
+    sources = [
+        clients,
+        site.outside(n),
+        site.outside(n, short=True),
+        server,
+        site.subnet(n),
+        site.subnet(n),
+        site.host(n),
+    ]
+    targets = [
+        server,
+        site.anywhere(n),
+        site.anywhere(n),
+        clients,
+        mixed(4, 1, 1, 1),
+        mixed(8, 1, 0, 0),
+        mixed(4, 4, 0, 0),
+    ]
     service = rng.choice(SERVICES, len(servers[0]))[of]
     span = RANGES[rng.integers(0, len(RANGES), n)]
     nothing, everything = np.zeros(n, np.int64), np.full(n, 65535)
@@ -226,3 +255,31 @@ def named(name: str) -> List:
     """A generated list by its name, such as `site6_10k`."""
     kind, _, size = name.partition("_")
     return generate(int(size.replace("k", "000")), family=int(kind[-1]))
+
+
+def listed(name: str) -> List:
+    """A generated list or one of ClassBench's by its name."""
+    from benchmarks import classbench
+
+    return named(name) if name.startswith("site") else classbench.load(name)
+
+
+def iptables(given: List) -> str:
+    """A generated list of one family as `iptables-save` (or `ip6tables-save`) prints it."""
+    rules = List.rules(given)
+    words = {"protocol": "-p", "sport": "--sport", "dport": "--dport"}
+    lines = ["*filter", ":INPUT DROP [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [0:0]"]
+    for rule in rules.rules():
+        line = ["-A FORWARD"]
+        for condition in rule.conditions:
+            assert isinstance(condition, In)
+            low, high = condition.ranges[0]
+            name = condition.field
+            if name in words:
+                line.append(f"{words[name]} {low}" if low == high else f"{words[name]} {low}:{high}")
+            else:
+                width = 32 if name.endswith("4") else 128
+                address = str(netaddr.IPAddress(low, 4 if width == 32 else 6))
+                line.append(f"-{name[0]} {address}/{width - (high - low).bit_length()}")
+        lines.append(" ".join([*line, "-j", rule.action.kind.value.upper()]))
+    return "\n".join([*lines, "COMMIT", ""])

@@ -1,4 +1,6 @@
-"""Prints one table of a `--benchmark-json` file: `python -m benchmarks.table FILE`.
+"""Prints one table of a `--benchmark-json` file: `python -m benchmarks.table FILE [DOCUMENT]`.
+
+With a document, the table also replaces what stands there between the lines `BEGIN` and `END`.
 
 Rows that take records are in millions a second, the others in seconds. Beside them stand peers of the same run, with
 the ratio of medians: how many times as long they take for the same work. Means are geometric, over acl1, fw1, ipc1.
@@ -11,19 +13,23 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import attrs
+
+BEGIN, END = "% begin of the table that `make bench` prints", "% end of the table"
 
 FAMILIES = ("acl1", "fw1", "ipc1")
 HEAD = "| row | median | best | worst | beside it: median (ratio) | build | memory |"
 
 
 def mean(values: Iterable[float]) -> float:
-    """The geometric mean; of nothing, an error."""
+    """The geometric mean; 0 where a value is."""
     found = list(values)
-    return math.exp(sum(map(math.log, found)) / len(found))
+    return 0.0 if 0 in found else math.exp(sum(map(math.log, found)) / len(found))
 
 
 def seconds(value: float) -> str:
@@ -71,7 +77,11 @@ class Line:
         given = info.get("list", "")
         name = row["name"].removeprefix("test_").replace("_", " ", row["name"].count("_"))
         if given:
-            name = re.sub(rf"\[{re.escape(given.replace('_', ' '))}-?(.*)\]$", lambda m: f", {m[1]}" if m[1] else "", name)
+            name = re.sub(
+                rf"\[{re.escape(given.replace('_', ' '))}-?(.*)\]$",
+                lambda m: f", {m[1]}" if m[1] else "",
+                name,
+            )
         work = info.get("work", 1)
         return cls(name, given, work, stats["median"], stats["min"], stats["max"], peers, build, memory)
 
@@ -98,8 +108,11 @@ def _mean(lines: list[Line], list_: str) -> Line:
     peers = [{k.split(" AVX")[0].split(" SSE")[0]: v for k, v in line.peers.items()} for line in lines]
     common = [k for k in peers[0] if all(k in p for p in peers)]
     work = lines[0].work
+    median, best, worst = (
+        work * mean(getattr(x, k) / x.work for x in lines) for k in ("median", "best", "worst")
+    )
     return Line(
-        lines[0].name, list_, work, *(work * mean(getattr(x, k) / x.work for x in lines) for k in ("median", "best", "worst")),
+        lines[0].name, list_, work, median, best, worst,
         {k: (work, work * mean(p[k][1] / p[k][0] for p in peers), mean(p[k][2] for p in peers)) for k in common},
         merged([x.build for x in lines]), merged([x.memory for x in lines]),
     )  # fmt: skip
@@ -120,12 +133,31 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
             yield _mean(found, f"**mean of {len(found)}, {tail}**").text()
 
 
-def main(path: str) -> None:
-    rows = json.loads(Path(path).read_text())["benchmarks"]
-    print("\n".join(table(rows)))
+def footer(found: dict[str, Any]) -> Iterator[str]:
+    """What ran, and on what; which peers were missing."""
+    machine, rows = found["machine_info"], found["benchmarks"]
+    words = [
+        f"{machine['cpu'].get('brand_raw', machine['machine'])}, {machine['cpu'].get('count', '?')} cores"
+    ]
+    words.append(f"Python {machine['python_version']}")
+    for package in ("numpy", "oxidd", "aerleon", "numba"):
+        with suppress(PackageNotFoundError):
+            words.append(f"{package} {version(package)}")
+    words += sorted({row["extra_info"]["dpdk"]["version"] for row in rows if "dpdk" in row["extra_info"]})
+    yield ", ".join(words) + "."
     for word in sorted({w for row in rows if (w := row["extra_info"].get("without"))}):
-        print(f"\nwithout {word}")
+        yield f"Without {word}."
+
+
+def main(path: str, document: str = "") -> None:
+    found = json.loads(Path(path).read_text())
+    text = "\n".join([*table(found["benchmarks"]), "", *footer(found)])
+    print(text)
+    if document:
+        before, _, rest = Path(document).read_text().partition(BEGIN + "\n")
+        _, _, after = rest.partition(END + "\n")
+        Path(document).write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}\n{after}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

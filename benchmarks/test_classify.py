@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import classbench, lists, traces
+from benchmarks import classbench, traces
 from benchmarks.interleave import against
-from benchmarks.lists import List, scan
+from benchmarks.lists import List, listed, scan
 from benchmarks.peers import Missing, Peer
 from benchmarks.peers.aclcheck import Aclcheck
 from benchmarks.peers.dpdk import Dpdk
@@ -36,49 +36,65 @@ def of(*sizes: str) -> list[str]:
     return [name for name in LISTS if name.split("_")[1] in sizes]
 
 
-def listed(name: str) -> List:
-    return lists.named(name) if name.startswith("site") else classbench.load(name)
-
-
 @lru_cache(maxsize=1)
-def ready(name: str) -> tuple[List, Classifier, Dpdk | Missing]:
-    """A list, our classifier and DPDK's, or the word why it is missing."""
+def ready(name: str) -> tuple[List, Classifier]:
+    """A list and our classifier of it."""
     given = listed(name)
     try:
-        peer: Any = Dpdk(given)
-    except Missing as missing:
-        peer = missing
-    try:
-        return given, Classifier(given.rows), peer
+        return given, Classifier(given.rows)
     except BudgetExceeded as error:
         pytest.skip(str(error))
 
 
+@lru_cache(maxsize=1)
+def dpdk_of(name: str) -> Dpdk | Missing:
+    """DPDK's classifier of a list, or the word why it is missing."""
+    try:
+        return Dpdk(listed(name))
+    except Missing as missing:
+        return missing
+
+
 def beside_dpdk(benchmark: Any, name: str, kind: str) -> None:
-    """One trace on one list: DPDK's two algorithms by turns with ours; every row is compared."""
-    given, ours, dpdk = ready(name)
+    """One trace on one list: DPDK's two algorithms by turns with ours; every row is compared.
+
+    Ours says row and verdict of each record, DPDK's the row.
+    """
+    given, ours = ready(name)
+    dpdk = dpdk_of(name)
     trace = traces.make(given, kind, PACKETS, miss=lambda columns: ours.first(columns) < 0)
     packets = len(trace["protocol"])
     if not packets:
         pytest.skip("nothing misses this list")
     found = ours.first(trace)
-    some = min(packets, 5000 if len(given) < 20_000 else 500)
-    assert np.array_equal(scan(given, trace, some), found[:some])
+    checked: dict[str, traces.Trace] = {"ends": traces.edges(given, 100_000), "trace": trace}
+    for some_of in checked.values():
+        some = min(len(some_of["protocol"]), 5000 if len(given) < 20_000 else 500)
+        assert np.array_equal(scan(given, some_of, some), ours.first(some_of)[:some])
+    verdicts = np.append(given.deny, True)  # the last is for no row: 2^32 - 1 as an unsigned number
+
+    def answered() -> Any:
+        rows = ours.first(trace)
+        return rows, verdicts.take(rows.view(np.uint32), mode="clip")
+
+    assert np.array_equal(answered()[1], verdicts[found])
     peers: dict[str, Callable[[], Any]] = {}
     if isinstance(dpdk, Dpdk):
-        dpdk.prepare(trace)
+        for some_of in checked.values():
+            dpdk.prepare(some_of)
+            for algorithm in dpdk.algorithms:
+                assert np.array_equal(dpdk.rows(algorithm), ours.first(some_of)), algorithm
         for algorithm in dpdk.algorithms:
-            assert np.array_equal(dpdk.rows(algorithm), found), algorithm
             peers[algorithm] = lambda algorithm=algorithm: dpdk.classify(algorithm)  # type: ignore[misc]
     info = ours.stats()
     ratios = against(
-        benchmark, lambda: ours.first(trace), peers, work=packets, kind=kind, list=name, rules=len(given),
+        benchmark, answered, peers, work=packets, kind=kind, list=name, rules=len(given),
         memory=info["memory_bytes"], build=info["build_seconds"],
     )  # fmt: skip
     if isinstance(dpdk, Dpdk):
         benchmark.extra_info["dpdk"] = {
             "ratio": min(ratios.values()), "algorithm": min(ratios, key=lambda a: ratios[a]),
-            "build": dpdk.build_seconds, "memory": dpdk.memory_bytes,
+            "version": dpdk.version, "build": dpdk.build_seconds, "memory": dpdk.memory_bytes,
         }  # fmt: skip
     else:
         benchmark.extra_info["without"] = f"DPDK: {dpdk}"
@@ -110,7 +126,7 @@ def test_build(benchmark: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", of("1k", "10k", "100k"))
 def test_two_threads(benchmark: Any, name: str) -> None:
-    given, ours, _ = ready(name)
+    given, ours = ready(name)
     trace = traces.make(given, "uniform", PACKETS)
     peers = {"one thread": lambda: ours.first(trace)}
     against(benchmark, lambda: ours.first(trace, threads=2), peers, list=name, work=PACKETS)
@@ -119,7 +135,9 @@ def test_two_threads(benchmark: Any, name: str) -> None:
 PEERS: tuple[type[Peer], ...] = (NumpyLoop, NetaddrLoop, Aclcheck)
 
 
-def beside_loops(benchmark: Any, name: str, ours: Classifier, records: int, kinds: tuple[type[Peer], ...]) -> None:
+def beside_loops(
+    benchmark: Any, name: str, ours: Classifier, records: int, kinds: tuple[type[Peer], ...]
+) -> None:
     """The uniform trace; slow peers take its first records, and the ratio is for one."""
     given = listed(name)
     trace = traces.make(given, "uniform", records)
@@ -159,11 +177,13 @@ def test_classify_with_numba(benchmark: Any, name: str) -> None:
 
     if engine() != "compiled":
         pytest.skip("the extension is not installed")
-    given, ours, _ = ready(name)
+    given, ours = ready(name)
     try:
         peer = jit.classifier(given.rows)
     except Missing as missing:
         pytest.skip(str(missing))
     trace = traces.make(given, "uniform", PACKETS)
     assert np.array_equal(peer.first(trace), ours.first(trace))
-    against(benchmark, lambda: ours.first(trace), {"numba": lambda: peer.first(trace)}, list=name, work=PACKETS)
+    against(
+        benchmark, lambda: ours.first(trace), {"numba": lambda: peer.first(trace)}, list=name, work=PACKETS
+    )

@@ -91,3 +91,18 @@ def make(
     for c, values in random_headers(given.columns, int(other.sum()), rng).items():
         columns[c][other] = values
     return _distinct(columns, count, rng)
+
+
+def edges(given: List, count: int, *, seed: int = 2027) -> Trace:
+    """Records at the ends of rules' ranges, one before, one behind, and between: for checks, not for times."""
+    rng = np.random.default_rng(seed)
+    rules = rng.integers(0, len(given), count)
+    columns = _points(given, rules, rng)
+    one = np.uint64(1)
+    with np.errstate(over="ignore"):
+        for c in given.low:
+            low, high = given.low[c][rules], given.high[c][rules]
+            ends = [low, high, low - one, high + one]
+            moved = np.choose(rng.integers(0, 5, count), [*ends, columns[c]])
+            columns[c] = moved & np.uint64(TOP[c])  # what lies beyond an end of the field is at the other one
+    return _distinct(columns, count, rng)

@@ -40,11 +40,11 @@ class Aclcheck:
             raise Missing("the terms for aclcheck have five fields and IPv4")
         self.check: Any = aclcheck.AclCheck
         self.policy: Any = policy.ParsePolicy(POLICY, naming.Naming())
-        header, terms = self.policy.filters[0]
+        _, terms = self.policy.filters[0]
         terms.clear()
         columns = (bound[c].tolist() for c in given.low for bound in (given.low, given.high))
         for i, (a, b, c, d, *ports, first, last) in enumerate(zip(*columns, strict=True)):
-            term = policy.Term([])
+            term: Any = policy.Term([])
             term.name, term.action = str(i), ["accept"]
             for name, low, high in (("source_address", a, b), ("destination_address", c, d)):
                 network = netaddr.cidr_merge([netaddr.IPRange(low, high)])[0]
@@ -53,7 +53,6 @@ class Aclcheck:
                 setattr(term, name, [] if (low, high) == (0, 65535) else [(low, high)])
             term.protocol = [str(first)] if first == last else []
             terms.append(term)
-        assert header
 
     def prepare(self, trace: Trace) -> None:
         ported = np.flatnonzero((trace["sport"] > 0) & (trace["dport"] > 0))[: self.records]

@@ -14,12 +14,9 @@ ORDER = ("protocol", "dst4", "src4", "dport", "sport")
 
 
 class Bdd:
-    """One list; `NODES` nodes and as many results are kept."""
+    """One list; room for `nodes` nodes and as many results is taken here, outside of what is timed."""
 
-    NODES = 1 << 24
-    name = "OxiDD"
-
-    def __init__(self, given: List) -> None:
+    def __init__(self, given: List, *, nodes: int = 1 << 22) -> None:
         try:
             from oxidd.bdd import BDDManager
         except ImportError:
@@ -27,7 +24,7 @@ class Bdd:
         if set(given.low) != set(ORDER) or given.care:
             raise Missing("the diagrams of OxiDD are of five fields and IPv4")
         self.given = given
-        self.manager: Any = BDDManager(self.NODES, self.NODES, 1)
+        self.manager: Any = BDDManager(nodes, nodes, 1)
         widths = {c: INTERVALS[c].bit_length() for c in ORDER}
         variables = [self.manager.var(i) for i in self.manager.add_vars(sum(widths.values()))]
         self.width = len(variables)

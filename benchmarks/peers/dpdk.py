@@ -59,6 +59,7 @@ def library() -> Any:
         if done.returncode:
             raise Missing(f"dpdk_acl.c does not compile: {done.stderr[-300:]}")
         found = ctypes.CDLL(str(out))
+    found.dpdk_version.restype = ctypes.c_char_p
     before = os.sched_getaffinity(0)
     code = found.dpdk_init(MEGABYTES)
     os.sched_setaffinity(0, before)  # the library pins its main thread
@@ -90,6 +91,7 @@ class Dpdk:
 
     def __init__(self, given: List) -> None:
         self.library = library()
+        self.version = self.library.dpdk_version().decode()
         low, high = given.low, given.high
         values, last = _addresses(low), _addresses(high)
         size = (last - values).astype(np.uint64) + np.uint64(1)
@@ -101,7 +103,15 @@ class Dpdk:
         mask = np.where(low["protocol"] == high["protocol"], 255, 0).astype(np.uint8)
         self.flags = "tcp_flags" in given.care
         care, value = (given.care["tcp_flags"], given.value["tcp_flags"]) if self.flags else (None, None)
-        columns = [values, lengths, ports, protocol, mask, _bytes(value), _bytes(care)]
+        columns: list[NDArray[Any] | None] = [
+            values,
+            lengths,
+            ports,
+            protocol,
+            mask,
+            _bytes(value),
+            _bytes(care),
+        ]
         self.built = _Built()
         error = ctypes.create_string_buffer(256)
         began = time.perf_counter()
@@ -128,7 +138,13 @@ class Dpdk:
         self.keys = np.zeros(n * self.library.dpdk_key_size(ctypes.byref(self.built)), np.uint8)
         self.pointers = np.zeros(n, np.uint64)
         self.results = np.zeros(n, np.uint32)
-        columns = [_addresses(trace), trace["sport"], trace["dport"], trace["protocol"], trace["tcp_flags"] if self.flags else None]
+        columns = [
+            _addresses(trace),
+            trace["sport"],
+            trace["dport"],
+            trace["protocol"],
+            trace["tcp_flags"] if self.flags else None,
+        ]
         self.library.dpdk_keys(
             ctypes.byref(self.built), n, *map(_pointer, columns), _pointer(self.keys), _pointer(self.pointers)
         )

@@ -9,6 +9,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_malloc.h>
+#include <rte_version.h>
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,6 +31,11 @@ int dpdk_init(const char *megabytes)
 		"--file-prefix=netsim", "-l", "0", "--log-level=lib.eal:error", "--log-level=lib.acl:error",
 		"--force-max-simd-bitwidth=512" };
 	return rte_eal_init(sizeof(arguments) / sizeof(*arguments), arguments);
+}
+
+const char *dpdk_version(void)
+{
+	return rte_version();
 }
 
 static size_t taken(void)

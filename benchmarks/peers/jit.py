@@ -29,7 +29,7 @@ class _Plain(ast.NodeTransformer):
     def __init__(self) -> None:
         self.types: dict[str, str] = {}
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
         self.types = {}
         for argument in node.args.args:
             self._declare(argument.arg, argument.annotation)
@@ -47,24 +47,24 @@ class _Plain(ast.NodeTransformer):
             return ast.Call(ast.Name(self.types[target.id], ast.Load()), [value], [])
         return value
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
         assert isinstance(node.target, ast.Name)
         self._declare(node.target.id, node.annotation)
         if node.value is None:
             return None
         return ast.Assign([node.target], self._converted(node.target, self.visit(node.value)))
 
-    def visit_Assign(self, node: ast.Assign) -> Any:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> Any:
         node.value = self._converted(node.targets[0], self.visit(node.value))
         return node
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> Any:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
         if isinstance(node.target, ast.Name) and node.target.id in self.types:
             value = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, self.visit(node.value))
             return ast.Assign([node.target], self._converted(node.target, value))
         return self.generic_visit(node)
 
-    def visit_With(self, node: ast.With) -> Any:  # noqa: N802
+    def visit_With(self, node: ast.With) -> Any:
         self.generic_visit(node)
         return node.body
 
@@ -82,7 +82,8 @@ def _module(name: str) -> ModuleType:
         raise Missing(f"kernels/{name}.py says more than numba can be told")
     module = ModuleType(f"numba_{name}")
     module.__dict__.update({t: getattr(numba, t) for t in TYPES.values()})
-    exec(compile(ast.fix_missing_locations(tree), str(source), "exec"), module.__dict__)
+    code = compile(ast.fix_missing_locations(tree), str(source), "exec")
+    exec(code, module.__dict__)  # noqa: S102 - our own kernels  # noqa: S102 - our own kernels
     for key, function in list(vars(module).items()):
         if inspect.isfunction(function):
             setattr(module, key, numba.njit(nogil=True)(function))

@@ -52,7 +52,8 @@ class NetaddrLoop:
     def prepare(self, trace: Trace) -> None:
         columns = (trace[c][: self.records].tolist() for c in ("src4", "dst4", "sport", "dport", "protocol"))
         self.packets = [
-            (netaddr.IPAddress(s, 4), netaddr.IPAddress(d, 4), *rest) for s, d, *rest in zip(*columns, strict=True)
+            (netaddr.IPAddress(s, 4), netaddr.IPAddress(d, 4), *rest)
+            for s, d, *rest in zip(*columns, strict=True)
         ]
 
     def classify(self) -> NDArray[Any]:

@@ -73,6 +73,19 @@ class Batch:
     columns: Mapping[str, Array]
     open: frozenset[str]
 
+    def completed(self, tested: Collection[str]) -> Batch:
+        """With the columns that follow from others, where they are tested."""
+        columns = dict(self.columns)
+        state = columns["state"]
+        if "ct_status" in tested and "ct_status" not in columns:
+            seen = (state == State.ESTABLISHED) | (state == State.RELATED)
+            columns["ct_status"] = seen * np.uint8(CtStatus.SEEN_REPLY | CtStatus.CONFIRMED)
+        if "tcp_flags" in tested and "tcp_flags" not in columns and "protocol" in columns:
+            opening = np.where(state == State.NEW, np.uint8(TcpFlag.SYN), np.uint8(TcpFlag.ACK))
+            carries = (columns["protocol"] == 6) & (columns["fragment"] == 0)
+            columns["tcp_flags"] = opening * carries
+        return attrs.evolve(self, columns=columns)
+
     def values(self, i: int) -> dict[str, int | None]:
         """One record as `Packet.from_values` takes it."""
         found: dict[str, int | None] = {}
@@ -137,7 +150,12 @@ def _numbers(name: str, given: Any, top: int, kind: type[np.generic]) -> Array:
         also = ", or of words" if name in _WORDS else ""
         raise _refused(name, array, f"{name} is a column of integers 0 to {top}{also}")
     _within(name, array, top)
-    return array.astype(kind, copy=False)
+    return _owned(array.astype(kind, copy=False))
+
+
+def _owned(array: Array) -> Array:
+    """Kernels take arrays that may be written to, which they never do; others are copied."""
+    return array if array.flags.writeable else array.copy()
 
 
 def _within(name: str, array: Array, top: int) -> None:
@@ -350,14 +368,14 @@ def _only(
 ) -> None:
     """Refuses values of a field where it does not apply."""
     column, protocol = columns.get(name), columns.get("protocol")
-    if column is None:
+    if column is None or not column.any():
         return
     table = np.ones(256, np.bool_)
     table[list(protocols)] = False
     outside = np.zeros(len(column), np.bool_) if protocol is None else table[protocol]
     if fragment is not None:
         outside = outside | (fragment != 0)
-    outside = outside & (column != 0)
+    outside &= column != 0
     if outside.any():
         at = int(np.argmax(outside))
         shown = "open" if protocol is None else int(protocol[at])
@@ -380,18 +398,12 @@ def _filled(size: int, columns: dict[str, Array]) -> Batch:
     _only("icmp_code", columns, ICMP, fragment, types)
     flags = "flags need tcp, and no later fragment; elsewhere they are 0"
     _only("tcp_flags", columns, (6,), fragment, flags)
-    for name in ("direction", "tos", "mark", "ctmark", "fragment"):
+    for name in ("state", "direction", "tos", "mark", "ctmark", "fragment"):
         columns.setdefault(name, np.zeros(size, _TYPES[name]))
-    state = columns.setdefault("state", np.zeros(size, np.uint8))
-    if "ct_status" not in columns:
-        seen = (state == State.ESTABLISHED) | (state == State.RELATED)
-        columns["ct_status"] = np.where(seen, np.uint8(CtStatus.SEEN_REPLY | CtStatus.CONFIRMED), np.uint8(0))
-    if "tcp_flags" not in columns and "protocol" in columns:
-        opening = np.where(state == State.NEW, np.uint8(TcpFlag.SYN), np.uint8(TcpFlag.ACK))
-        carries = (columns["protocol"] == 6) & (columns["fragment"] == 0)
-        columns["tcp_flags"] = np.where(carries, opening, np.uint8(0))
     said = {name.partition(".")[0] for name in columns}
-    left = {name for name in FIELDS if name not in said and name != "variables"}
+    if "protocol" in columns:
+        said.add("tcp_flags")
+    left = {name for name in FIELDS if name not in said and name not in ("variables", "ct_status")}
     return Batch(size, columns, frozenset(left))
 
 

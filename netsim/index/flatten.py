@@ -360,9 +360,10 @@ class Flattener:
                 continue
             self._emit(stage, at, rule, decider, found, frame)
             if len(stage) > start:
-                for text in dict.fromkeys((*frame.texts, *_texts(rule))):
+                texts = (*frame.texts, *_texts(rule))
+                for text in set(texts):
                     self._seen.setdefault(text, []).append((stage, start, len(stage)))
-                if len(set(_texts(rule))) < len(_texts(rule)):
+                if len(set(texts)) < len(texts):  # it may contradict itself
                     stage.loose[start:] = [not s for s in stage.sure[start:]]
         policy = chain.policy or Action(ActionKind.ACCEPT)
         labels[0] = len(stage)
