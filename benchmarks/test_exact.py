@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -23,6 +23,8 @@ from benchmarks.peers.bdd import Bdd
 from benchmarks.test_classify import GENERATED, LISTS, SIZES, of
 from netsim.index.index import Index
 from netsim.index.rowaudit import audit_rows
+from netsim.index.rowdiff import compare_rows
+from netsim.index.rows import INTERVALS, Rows
 from netsim.queries.verdict import Rules
 from netsim.rules.model import ACCEPT, Rule, RuleSet
 
@@ -37,8 +39,12 @@ def denied(given: List, seed: int) -> List:
 
 def edited(rules: RuleSet, lines: int, seed: int) -> RuleSet:
     """The list with some lines inserted, deleted or moved."""
+    return RuleSet.of(shuffled(list(rules.rules()), lines, seed))
+
+
+def shuffled(every: list[T], lines: int, seed: int) -> list[T]:
+    """A list with some members inserted, deleted or moved."""
     rng = random.Random(seed)
-    every = list(rules.rules())
     new = list(every)
     for _ in range(lines):
         match rng.choice("idm"):
@@ -48,7 +54,7 @@ def edited(rules: RuleSet, lines: int, seed: int) -> RuleSet:
                 del new[rng.randrange(len(new))]
             case _:
                 new.insert(rng.randrange(len(new)), new.pop(rng.randrange(len(new))))
-    return RuleSet.of(new)
+    return new
 
 
 @pytest.mark.parametrize("name", LONG)
