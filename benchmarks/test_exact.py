@@ -28,6 +28,7 @@ from netsim.index.rows import INTERVALS, Rows
 from netsim.queries.verdict import Rules
 from netsim.rules.model import ACCEPT, Rule, RuleSet
 
+T = TypeVar("T")
 LONG = [name for name in LISTS + GENERATED if not name.endswith("_100")]
 
 
@@ -78,6 +79,30 @@ def test_audit(benchmark: Any, name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in LONG if not n.startswith("site") or n.endswith(("_1k", "_10k"))])
 def test_accepted_set(benchmark: Any, name: str) -> None:
     fresh.measure(benchmark, "accepted", name, rounds=1 if "100k" in name else 3, list=name)
+
+
+def with_end(rows: Rows, which: list[int]) -> Rows:
+    """Some rows of a list, and one that holds everything."""
+    return Rows(
+        {c: np.append(v[which], np.uint64(0)) for c, v in rows.low.items()},
+        {c: np.append(v[which], np.uint64(INTERVALS[c])) for c, v in rows.high.items()},
+        np.arange(len(which) + 1, dtype=np.int32),
+    )
+
+
+@pytest.mark.parametrize("name", of("1k", "10k", "100k"))
+def test_compare_rows_with_ten_lines_edited(benchmark: Any, name: str) -> None:
+    given = listed(name)
+    every = list(range(len(given)))
+    outcomes = np.append(np.where(given.deny, 8, 4), 8).astype(np.uint8)
+    before = with_end(given.rows, every)
+    seeds = iter(range(1000))
+
+    def pair() -> tuple[tuple[Any, ...], dict[str, Any]]:
+        which = shuffled(every, 10, next(seeds))
+        return (before, outcomes, with_end(given.rows, which), outcomes[[*which, -1]]), {}
+
+    assert benchmark.pedantic(compare_rows, setup=pair, rounds=15, warmup_rounds=1) is not None
 
 
 @pytest.mark.parametrize("name", of("1k", "10k", "100k"))
