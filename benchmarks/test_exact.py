@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -23,9 +23,12 @@ from benchmarks.peers.bdd import Bdd
 from benchmarks.test_classify import GENERATED, LISTS, SIZES, of
 from netsim.index.index import Index
 from netsim.index.rowaudit import audit_rows
+from netsim.index.rowdiff import compare_rows
+from netsim.index.rows import INTERVALS, Rows
 from netsim.queries.verdict import Rules
 from netsim.rules.model import ACCEPT, Rule, RuleSet
 
+T = TypeVar("T")
 LONG = [name for name in LISTS + GENERATED if not name.endswith("_100")]
 
 
@@ -37,8 +40,12 @@ def denied(given: List, seed: int) -> List:
 
 def edited(rules: RuleSet, lines: int, seed: int) -> RuleSet:
     """The list with some lines inserted, deleted or moved."""
+    return RuleSet.of(shuffled(list(rules.rules()), lines, seed))
+
+
+def shuffled(every: list[T], lines: int, seed: int) -> list[T]:
+    """A list with some members inserted, deleted or moved."""
     rng = random.Random(seed)
-    every = list(rules.rules())
     new = list(every)
     for _ in range(lines):
         match rng.choice("idm"):
@@ -48,7 +55,7 @@ def edited(rules: RuleSet, lines: int, seed: int) -> RuleSet:
                 del new[rng.randrange(len(new))]
             case _:
                 new.insert(rng.randrange(len(new)), new.pop(rng.randrange(len(new))))
-    return RuleSet.of(new)
+    return new
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -72,6 +79,30 @@ def test_audit(benchmark: Any, name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in LONG if not n.startswith("site") or n.endswith(("_1k", "_10k"))])
 def test_accepted_set(benchmark: Any, name: str) -> None:
     fresh.measure(benchmark, "accepted", name, rounds=1 if "100k" in name else 3, list=name)
+
+
+def with_end(rows: Rows, which: list[int]) -> Rows:
+    """Some rows of a list, and one that holds everything."""
+    return Rows(
+        {c: np.append(v[which], np.uint64(0)) for c, v in rows.low.items()},
+        {c: np.append(v[which], np.uint64(INTERVALS[c])) for c, v in rows.high.items()},
+        np.arange(len(which) + 1, dtype=np.int32),
+    )
+
+
+@pytest.mark.parametrize("name", of("1k", "10k", "100k"))
+def test_compare_rows_with_ten_lines_edited(benchmark: Any, name: str) -> None:
+    given = listed(name)
+    every = list(range(len(given)))
+    outcomes = np.append(np.where(given.deny, 8, 4), 8).astype(np.uint8)
+    before = with_end(given.rows, every)
+    seeds = iter(range(1000))
+
+    def pair() -> tuple[tuple[Any, ...], dict[str, Any]]:
+        which = shuffled(every, 10, next(seeds))
+        return (before, outcomes, with_end(given.rows, which), outcomes[[*which, -1]]), {}
+
+    assert benchmark.pedantic(compare_rows, setup=pair, rounds=15, warmup_rounds=1) is not None
 
 
 @pytest.mark.parametrize("name", of("1k", "10k", "100k"))

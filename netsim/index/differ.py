@@ -28,11 +28,13 @@ from types import MappingProxyType
 
 import attrs
 
+from netsim.index import rowwise
 from netsim.index.boxes import Box, Boxes, box_of, chain_boxes, positions
 from netsim.index.compile import Compiler, numbered, pure_texts
 from netsim.index.flow import Decision, Journey, Piece, Watch
 from netsim.index.function import call_order
 from netsim.index.index import Index
+from netsim.index.rowwise import Told, by_rows, only_filter
 from netsim.rules.journey import PORT_FIELDS, uses_tracking
 from netsim.rules.model import (
     ActionKind,
@@ -393,9 +395,23 @@ class Differ:
         before, after = aligned(before, after)
         self.hook = hook
         with POOL.lock, POOL.budget(before.limits.nodes):
-            reach = reach_of_change(before, after, hook)
-            self.asked = POOL.apply(AND, reach.where, within.node)
-            self.indexes = cut(before, reach), cut(after, reach)
+            self.told = self._by_rows(before, after, within.node)
+            if self.told is None:
+                reach = reach_of_change(before, after, hook)
+                self.asked = POOL.apply(AND, reach.where, within.node)
+                self.indexes = cut(before, reach), cut(after, reach)
+
+    def _by_rows(self, before: Index, after: Index, within: int) -> list[Told] | None:
+        """What differs, by rows, where they say all there is; see `rowwise`."""
+        unstable: set[int] = set()
+        sides = []
+        for index in (before, after):
+            chain = only_filter(index.rules, _order(index.rules, self.hook), self.hook)
+            if chain is None or len(chain.rules) < rowwise.FROM:
+                return None
+            sides.append((index, chain))
+            unstable |= unstable_levels(index.rules, self.hook)
+        return by_rows(sides[0], sides[1], self.hook, within, unstable)
 
     @cached_property
     def _journeys(self) -> tuple[Journey, Journey]:
@@ -405,6 +421,15 @@ class Differ:
     @cached_property
     def parts(self) -> tuple[tuple[Kind, Outcome, Outcome, PacketSet], ...]:
         """The differing packets by their outcomes before and after; disjoint, none empty."""
+        if self.told is not None:
+            ways: dict[tuple[int, int], list[int]] = {}
+            for each in self.told:
+                ways.setdefault((each.was, each.now), []).append(each.node)
+            with POOL.lock:
+                return tuple(
+                    (_kind(was, now), Outcome(was), Outcome(now), PacketSet(POOL.fold(OR, nodes)))
+                    for (was, now), nodes in sorted(ways.items())
+                )
         if not self.asked:
             return ()
         with POOL.lock, POOL.budget(self.indexes[0].limits.nodes):
@@ -438,6 +463,9 @@ class Differ:
 
         Behind `limit` regions the rest of each part comes as one whose sides are `many`.
         """
+        if self.told is not None:
+            yield from self._regions_of_rows(limit)
+            return
         if not self.parts:
             return
         nodes = self.indexes[0].limits.nodes
@@ -454,6 +482,24 @@ class Differ:
                 for after, node in news or [(Side(now, many=True), part)]:
                     told += 1
                     yield Region(kind, self.hook, PacketSet(node), before, after)
+
+    def _regions_of_rows(self, limit: int) -> Iterator[Region]:
+        """The same by rows; of one way behind `limit` regions, the rest as one."""
+        ways: dict[tuple[int, int], list[Told]] = {}
+        for each in self.told or ():
+            ways.setdefault((each.was, each.now), []).append(each)
+        told = 0
+        for (was, now), several in sorted(ways.items(), key=lambda way: way[0]):
+            kind, old, new = _kind(was, now), Outcome(was), Outcome(now)
+            single = several[: max(0, limit - told)]
+            told += len(single)
+            for each in single:
+                one, two = Side(old, each.chain, each.before), Side(new, each.chain, each.after)
+                yield Region(kind, self.hook, PacketSet(each.node), one, two)
+            if rest := several[len(single) :]:
+                with POOL.lock:
+                    node = POOL.fold(OR, [each.node for each in rest])
+                yield Region(kind, self.hook, PacketSet(node), Side(old, many=True), Side(new, many=True))
 
 
 def aligned(before: Index, after: Index) -> tuple[Index, Index]:

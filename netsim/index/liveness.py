@@ -19,20 +19,21 @@ from __future__ import annotations
 import contextlib
 import random
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeGuard
 
 import attrs
 
 from netsim.errors import BudgetExceeded
-from netsim.index.boxes import Box, Boxes, box_of, chain_boxes, cover, intersect, is_empty, positions
+from netsim.index.boxes import Box, Boxes, Cover, box_of, chain_boxes, cover, intersect, is_empty, positions
 from netsim.index.differ import POINTS, Reach, chains_of, cut, reach_of_rules, unstable_levels, written
 from netsim.index.flow import Watch
 from netsim.index.function import call_order, callees
 from netsim.index.index import Index
 from netsim.index.lookup import Lookup
+from netsim.index.rowaudit import BoxCover
 from netsim.index.witness import Visits, values_in
 from netsim.rules.effects import Values
 from netsim.rules.evaluate import Ruling
@@ -48,6 +49,8 @@ ENDS = frozenset({ActionKind.ACCEPT, ActionKind.DROP, ActionKind.REJECT, ActionK
 
 DEPTH, TAKERS = 4, 20_000
 """How deep jumps are followed for the cover test, and up to how many rules; the exact question knows no limit."""
+LONG = 200
+"""More takers than these are asked as rows (`rowaudit.BoxCover`)."""
 TRIES = 6
 """How many random points of a rule's box are tried before the exact question."""
 EVALUATIONS = 200
@@ -193,7 +196,11 @@ class Liveness:
             return
         shifting = self.shifting(chain)
         takers = [t for t in self._takers(chain, {}, 0) if not touches(t.box, shifting)]
-        taking = Boxes(t.box for t in takers)
+        if len(takers) > LONG:
+            long = BoxCover([t.box for t in takers], limits=self.index.limits)
+        else:
+            long = None
+            taking = Boxes(t.box for t in takers)
         for position, (rule, box) in enumerate(zip(chain.rules, wide, strict=True)):
             if id(rule) in self._live:
                 continue
@@ -203,8 +210,12 @@ class Liveness:
                 self._dead[id(rule)] = Dead(rule, Death.CONTRADICTION)
             else:
                 before = bisect_left(takers, position, key=lambda t: t.position)
-                near = positions(taking.overlapping(box) & ((1 << before) - 1))
-                self._uncertain(rule, chain, box, [(i, takers[i]) for i in near], shifting)
+                if long is not None:
+                    covered = partial(long.cover, end=before)
+                else:
+                    near = positions(taking.overlapping(box) & ((1 << before) - 1))
+                    covered = partial(cover, others=[(i, takers[i].box) for i in near])
+                self._uncertain(rule, chain, box, takers, covered, shifting)
 
     def _takers(self, chain: Chain, within: Box, depth: int) -> list[_Taker]:
         """The rules of a chain, and of those that it jumps to, that surely end a packet's way through it.
@@ -234,15 +245,19 @@ class Liveness:
         return found
 
     def _uncertain(
-        self, rule: Rule, chain: Chain, box: Box, takers: Sequence[tuple[int, _Taker]], shifting: set[str]
+        self,
+        rule: Rule,
+        chain: Chain,
+        box: Box,
+        takers: Sequence[_Taker],
+        covered: Callable[[Box], Cover],
+        shifting: set[str],
     ) -> None:
-        """A rule that its own box's first points did not show alive."""
+        """A rule that its own box's first points did not show alive; `covered` asks the takers before it."""
         steady = {d: r for d, r in box.items() if not touches({d: r}, shifting)}
-        earlier = [(i, t.box) for i, t in takers]
-        found = cover(steady, earlier)
+        found = covered(steady)
         if found.members is not None and not (self.fragments and _ported(box)):
-            by = dict(takers)
-            self._dead[id(rule)] = Dead(rule, Death.COVERED, tuple(by[i].rule for i in found.members))
+            self._dead[id(rule)] = Dead(rule, Death.COVERED, tuple(takers[i].rule for i in found.members))
             return
         if found.point is not None:
             if self._try(rule, chain, {**box, **found.point}):
@@ -251,7 +266,7 @@ class Liveness:
                 both = joined(box, context)
                 if is_empty(both):
                     continue
-                point = cover({d: r for d, r in both.items() if not touches({d: r}, shifting)}, earlier).point
+                point = covered({d: r for d, r in both.items() if not touches({d: r}, shifting)}).point
                 if point is not None and self._try(rule, chain, {**both, **point}):
                     return
             for _ in range(TRIES):

@@ -25,18 +25,21 @@ compilations for the rest.
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from netsim.index.boxes import Box, chain_boxes, is_empty, meets, minus, positions
 from netsim.index.differ import ASIDE, Reach, cut, differently, written
 from netsim.index.flow import Watch
 from netsim.index.function import call_order
 from netsim.index.index import Index
-from netsim.index.liveness import ENDS, Dead, Liveness, joined, touches
+from netsim.index.liveness import ENDS, LONG, Dead, Liveness, joined, touches
 from netsim.index.lookup import Lookup
+from netsim.index.rowaudit import BoxCover
 from netsim.index.witness import Visits, values_in
 from netsim.rules.effects import Values
 from netsim.rules.evaluate import Found, Known, Ruling
@@ -61,6 +64,8 @@ from netsim.space.packets import POOL
 
 PARTS = 64
 """Into how many boxes a rule's box may fall before the diagrams are asked."""
+DRAWN = 32
+"""How many points of a rule in a long chain are looked up."""
 SAMPLES = 3
 """How many parts of a box that another rule decides are tried, each at two points."""
 
@@ -167,6 +172,8 @@ class Redundancy:
             for position, rule in enumerate(chain.rules)
         }
         self._gone: dict[str, int] = {}
+        self._takers: dict[int, tuple[list[int], BoxCover]] = {}
+        self._points = np.random.default_rng(1)
         self._observers = frozenset(id(rule) for rule in self.rules.rules() if observes(rule))
         self._choosers = [
             id(r) for r in self.rules.rules() if observes(r) and r.action.kind is not ActionKind.CONTINUE
@@ -194,6 +201,8 @@ class Redundancy:
         if id(rule) in self._observers or self.last_tracker(rule) or self._matters(rule):
             return None
         chain, position = self._at[id(rule)]
+        if self._sampled(rule, chain, self._drawn(rule, chain, position)):
+            return None
         because, parts = self._by_boxes(rule, chain, position)
         if because is not None:
             return Redundant(rule, tuple(because))
@@ -268,11 +277,8 @@ class Redundancy:
         every = (1 << len(chain.rules)) - 1
         near = (boxes.overlapping(box) | every & ~boxes.known) & ~self._gone.get(chain.name, 0)
         parts = [joined(box, self.liveness.mine)]
-        shifting = self.liveness.shifting(chain)
-        for before in positions(near & ((1 << position) - 1)):
-            taken = boxes.certain[before]
-            if taken is not None and chain.rules[before].action.kind in ENDS and not touches(taken, shifting):
-                parts = _less(parts, taken)
+        for taken in self._taken(chain, position, parts[0], near):
+            parts = _less(parts, taken)
         because: list[Rule | None] = []
         for after in positions(near >> (position + 1) << (position + 1)):
             other, there = chain.rules[after], boxes.boxes[after]
@@ -290,6 +296,54 @@ class Redundancy:
         if parts and _end(chain) != key:
             return None, parts
         return [*because, None], ()
+
+    def _taken(self, chain: Chain, position: int, box: Box, near: int) -> Iterable[Box]:
+        """What rules before a position, of those `near`, surely end the way of; in long chains only what matters in a box."""
+        boxes = chain_boxes(chain)
+        if len(chain.rules) <= LONG or self._gone.get(chain.name):
+            shifting = self.liveness.shifting(chain)
+            for before in positions(near & ((1 << position) - 1)):
+                taken = boxes.certain[before]
+                if (
+                    taken is not None
+                    and chain.rules[before].action.kind in ENDS
+                    and not touches(taken, shifting)
+                ):
+                    yield taken
+            return
+        at, cover = self._ending(chain)
+        for i in cover.outer(box, bisect_left(at, position)):
+            taken = boxes.certain[at[i]]
+            assert taken is not None
+            yield taken
+
+    def _ending(self, chain: Chain) -> tuple[list[int], BoxCover]:
+        """The rules of a long chain that surely end the way of what they match: positions, and their boxes."""
+        if id(chain) not in self._takers:
+            shifting = self.liveness.shifting(chain)
+            found = [
+                (i, taken)
+                for i, (rule, taken) in enumerate(zip(chain.rules, chain_boxes(chain).certain, strict=True))
+                if taken is not None and rule.action.kind in ENDS and not touches(taken, shifting)
+            ]
+            self._takers[id(chain)] = [i for i, _ in found], BoxCover([taken for _, taken in found])
+        return self._takers[id(chain)]
+
+    def _drawn(self, rule: Rule, chain: Chain, position: int) -> list[Box]:
+        """Points of a rule in a long chain for which the next rule, or the end of the chain, does otherwise."""
+        box, key = chain_boxes(chain).boxes[position], _does(rule, chain)
+        if len(chain.rules) <= LONG or self._gone.get(chain.name) or box is None or key is None:
+            return []
+        at, cover = self._ending(chain)
+        mine = bisect_left(at, position)
+        if mine == len(at) or at[mine] != position:
+            return []
+        found = cover.next(box, mine, DRAWN, self._points)
+        return [
+            {**box, **point}
+            for point, i in found
+            if (_does(chain.rules[at[i]], chain) if i >= 0 else _end(chain)) != key
+        ]
 
     # Diagrams
 

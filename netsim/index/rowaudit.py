@@ -1,18 +1,23 @@
 """Which rows of a list are alive, and what covers the dead ones: exact, for lists of many thousand rows.
 
-Theory of operation. A row is alive if some record has it as its first match. A few points of every row, its
-corners and some drawn with a fixed seed, go through the classifier in one batch: a row that is the first match of
-one of its points is alive, and the point is its witness. Only for what stays open the earlier rows that meet it
-are gathered and subtracted (`kernels.boxes`), which ends in a witness or in a cover, made irredundant by
-leaving out one member after another. Where the steps run out the answer is None, never a guess; the caller has
-diagrams for that. Sampling never says that a row is dead. The twin is `boxes.cover` on every earlier row.
+Theory of operation. A row is alive if some record has it as its first match. A point drawn in every row is looked
+up in a tree of all rows (`index.boxtree`): if no earlier row holds it the row is alive, and the point is its
+witness. Else, if an earlier row contains the row, it is dead; if none does, the point is moved out of what holds it, a
+few times. What stays open is subtracted: a point of what is left is looked up, and the row found that takes most is
+cut out, until a point is found by nobody (a witness) or nothing is left (a cover, made irredundant by leaving
+out one member after another). Where the steps run out, the rows that meet the one in question
+are decided by a diagram; where that takes too many nodes the answer is None, never a guess. Points are drawn with a
+fixed seed and never say that a row is dead.
 
-Costs. Mostly those of building the classifier; a row that stays open costs one pass over the list.
+Without a kernel the points go through the classifier in one batch, and all earlier rows that meet an open one are
+subtracted. The twin of both is `boxes.cover` on every earlier row.
+
+Costs. About 0.5 us a row for the tree and as much for its point; a row that stays open 1 us a cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,16 +25,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits
+from netsim.index.boxes import Box, Cover, Dimension, is_empty
+from netsim.index.boxrows import Columns, columns_of, rows_of_columns
+from netsim.index.boxtree import BoxTree
 from netsim.index.classifier import Classifier
-from netsim.index.rows import INTERVALS, Rows
-from netsim.kernels import Engine, engine, kernel
+from netsim.index.rows import INTERVALS, WORDS, Rows
+from netsim.index.witness import WISHES, choose
+from netsim.kernels import Engine
+from netsim.space.diagram import FALSE, LESS, OR
+from netsim.space.fields import WORD, Range
+from netsim.space.packets import POOL
 
 STEPS = 2_000_000
-"""How many meetings one cover test may look at."""
+"""How many meetings one cover test may look at; a cut by the tree counts for 50."""
 STACK = 1 << 16
 SEED = 1
+TRIES = 8
+"""How often a point is moved."""
+PARTS = 64
+"""Of how many rows a box may be that is asked about."""
 DRAWN = 2
-"""Points drawn in each row, beside two corners."""
+"""Without a kernel: points drawn in each row, beside two corners."""
 
 
 @attrs.frozen(eq=False)
@@ -37,7 +53,7 @@ class RowAudit:
     """The rows of a list, alive or dead.
 
     `covers` maps each dead row to the earlier rows that cover it together; without any one of them a part of it is
-    open. `open` are the rows for which the steps ran out. `witness` maps columns to a value for each row: the
+    open. `open` are the rows for which steps and nodes ran out. `witness` maps columns to a value for each row: the
     record that has the row as its first match, where `alive` says so, else without meaning.
     """
 
@@ -50,26 +66,35 @@ class RowAudit:
 def audit_rows(rows: Rows, *, limits: Limits = DEFAULT_LIMITS, choice: Engine | None = None) -> RowAudit:
     """Which rows are the first match of some record. No rows: nothing is alive or dead."""
     n = len(rows)
-    alive = np.zeros(n, np.bool_)
-    witness = {c: np.zeros(n, np.uint64) for c in rows.columns}
-    if n:
-        _sampled(rows, alive, witness, limits, choice)
+    tree = BoxTree(rows, choice)
     covers: dict[int, tuple[int, ...]] = {}
+    if tree.kernel is None:
+        alive = np.zeros(n, np.bool_)
+        witness = {c: np.zeros(n, np.uint64) for c in rows.columns}
+        if n:
+            _sampled(rows, alive, witness, limits, choice)
+    else:
+        found, points = tree.alive(TRIES)
+        alive = found == -1
+        witness = {c: np.ascontiguousarray(points[:, k]) for k, c in enumerate(tree.columns)}
+        covers = {row: (int(found[row]),) for row in np.flatnonzero(found >= 0).tolist()}
     left: list[int] = []
     rest = np.flatnonzero(~alive)
-    if len(rest):
-        covering = _Covering(rows, choice)
+    if len(rest) > len(covers):
+        covering = _Covering(tree, limits)
         for row in rest.tolist():
-            members, point = covering.of(row)
+            if row in covers:
+                continue
+            members, point = covering.of(tree.boxes[row], row)
             if point is not None:
                 alive[row] = True
-                for c, value in zip(covering.columns, point, strict=True):
+                for c, value in zip(tree.columns, point, strict=True):
                     witness[c][row] = value
             elif members is None:
                 left.append(row)
             else:
                 covers[row] = members
-    return RowAudit(alive, covers, tuple(left), witness)
+    return RowAudit(alive, dict(sorted(covers.items())), tuple(left), witness)
 
 
 def _sampled(
@@ -108,83 +133,85 @@ def _sampled(
             witness[c][hit] = values[hit]
 
 
+U64 = NDArray[np.uint64]
+_Answer = tuple[tuple[int, ...] | None, list[int] | None]
+"""(irredundant cover, None), or (None, uncovered point), or (None, None) where nothing was decided."""
+
+
 class _Covering:
-    """The cover test on the rows of one list, as flat boxes."""
+    """The cover test on the rows of one list."""
 
-    def __init__(self, rows: Rows, choice: Engine | None) -> None:
-        self.rows = rows
-        intervals = [c for c in rows.columns if c in rows.low]
-        words = [c for c in rows.columns if c in rows.care]
-        self.columns = (*intervals, *words)
-        self.intervals, self.words = len(intervals), len(words)
-        parts = [bound for c in intervals for bound in (rows.low[c], rows.high[c])]
-        parts += [part for c in words for part in (rows.care[c], rows.value[c])]
-        self.boxes = (
-            np.ascontiguousarray(np.stack(parts, axis=1)) if parts else np.zeros((len(rows), 0), np.uint64)
-        )
-        choice = choice or engine()
-        self.kernel = kernel("boxes", choice)
-        self.view: Any = memoryview if choice == "uncompiled" else (lambda array: array)
-        self.stack = np.zeros(STACK * max(1, self.boxes.shape[1]), np.uint64)
-        self.starts = np.zeros(STACK, np.int32)
-        self.point = np.zeros(max(1, len(self.columns)), np.uint64)
+    def __init__(self, tree: BoxTree, limits: Limits) -> None:
+        self.tree, self.limits = tree, limits
+        self.boxes, self.kernel, self.view = tree.boxes, tree.kernel, tree.view
+        self.intervals, self.words = len(tree.intervals), len(tree.words)
+        room = STACK if self.kernel is not None else 0
+        self.stack = np.empty((room, max(2, self.boxes.shape[1])), np.uint64)
+        self.starts = np.zeros(room, np.int32)
+        self.point = np.zeros(max(1, len(tree.columns)), np.uint64)
 
-    def near(self, row: int) -> NDArray[np.int64]:
-        """The earlier rows that meet a row, large ones first: they leave the fewest parts."""
-        low, high = self.rows.low, self.rows.high
-        # The column that the row restricts most is asked first, the others only about what is left.
-        narrow = sorted(low, key=lambda c: int(high[c][row] - low[c][row]) / (INTERVALS[c] + 1))
-        found = np.arange(row)
-        for i, c in enumerate(narrow):
-            below, above = (low[c][:row], high[c][:row]) if i == 0 else (low[c][found], high[c][found])
-            found = found[(below <= high[c][row]) & (above >= low[c][row])]
-        for c in self.rows.care:
-            care, value = self.rows.care[c][found], self.rows.value[c][found]
-            found = found[((value ^ self.rows.value[c][row]) & care & self.rows.care[c][row]) == 0]
-        size = np.zeros(len(found))
-        for k in range(self.intervals):
-            begin = np.maximum(self.boxes[found, 2 * k], self.boxes[row, 2 * k])
-            end = np.minimum(self.boxes[found, 2 * k + 1], self.boxes[row, 2 * k + 1])
-            size += np.log2((end - begin).astype(np.float64) + 1)
-        return np.asarray(found[np.argsort(-size, kind="stable")], np.int64)
-
-    def of(self, row: int) -> tuple[tuple[int, ...] | None, list[int] | None]:
-        """(irredundant cover, None), or (None, uncovered point), or (None, None) where the steps ran out."""
-        near = self.near(row)
-        code, used = self.test(row, near)
+    def of(self, box: U64, bound: int) -> _Answer:
+        """Whether the rows before `bound` cover a box."""
+        members = self.tree.cover(box, bound, self.stack, STEPS // 50, self.point)
+        if members is not None and not len(members):
+            return None, self._point()
+        if members is None:
+            members = self.tree.near(box, 0, bound)
+        code, used = self.test(box, members)
         if code == 0:
-            return None, [int(v) for v in self.point[: len(self.columns)]]
-        if code == 2:
-            return None, None
-        members = near[used]
+            return None, self._point()
         at = 0
-        while at < len(members):
+        while code == 1 and at < len(members := members[used]):
             fewer = np.delete(members, at)
-            code, used = self.test(row, fewer)
-            if code == 2:
-                return None, None
+            code, taken = self.test(box, fewer)
             if code == 1:
-                members = fewer
-            else:
-                at += 1
+                members, used = fewer, taken
+            elif code == 0:
+                code, used, at = 1, np.ones(len(members), np.bool_), at + 1
+        if code == 2:
+            return self._by_diagram(box, members)
         return tuple(sorted(int(m) for m in members)), None
 
-    def test(self, row: int, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
-        """What `kernels.boxes.cover` says of some members, and which of them took part."""
+    def _point(self) -> list[int]:
+        return [int(v) for v in self.point[: len(self.tree.columns)]]
+
+    def _by_diagram(self, box: U64, members: NDArray[np.int64]) -> _Answer:
+        """The same by diagrams; (None, None) where they take too many nodes."""
+        try:
+            with POOL.lock, POOL.budget(self.limits.nodes):
+                mine, *nodes = self.tree.nodes(np.concatenate([box[None], self.boxes[members]]))
+                rest = POOL.apply(LESS, mine, POOL.fold(OR, nodes))
+                if rest:
+                    return None, self.tree.point_of(rest)
+                behind = [FALSE]
+                for node in reversed(nodes):
+                    behind.append(POOL.apply(OR, behind[-1], node))
+                kept, taken = [], FALSE
+                for at, node in enumerate(nodes, 1):
+                    if POOL.apply(LESS, mine, POOL.apply(OR, taken, behind[len(nodes) - at])):
+                        kept.append(int(members[at - 1]))
+                        taken = POOL.apply(OR, taken, node)
+                return tuple(sorted(kept)), None
+        except BudgetExceeded:
+            return None, None
+
+    def test(self, box: U64, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
+        """What `kernels.boxes.cover` says of a box and some members, and which of them took part."""
         if self.kernel is None:
-            return self._plain(row, members)
+            return self._plain(box, members)
         used = np.zeros(len(members), np.uint8)
+        boxes = np.concatenate([box[None], self.boxes[members]])
         code = self.kernel.cover(
-            self.view(self.boxes), self.view(np.ascontiguousarray(members)), len(members), row, self.intervals, self.words,
-            self.view(self.stack), self.view(self.starts), self.view(used), STEPS, self.view(self.point),
+            self.view(boxes), self.view(np.arange(1, len(boxes))), len(members), 0, self.intervals, self.words,
+            self.view(self.stack.reshape(-1)), self.view(self.starts), self.view(used), STEPS, self.view(self.point),
         )  # fmt: skip
         return int(code), used.astype(np.bool_)
 
-    def _plain(self, row: int, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
+    def _plain(self, box: U64, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
         """The same on Python integers."""
         used = np.zeros(len(members), np.bool_)
         boxes = [[int(v) for v in self.boxes[m]] for m in members]
-        stack = [([int(v) for v in self.boxes[row]], 0)]
+        stack = [([int(v) for v in box], 0)]
         steps = STEPS // 50
         while stack:
             part, at = stack.pop()
@@ -228,4 +255,143 @@ class _Covering:
         return pieces
 
 
-__all__ = ["RowAudit", "audit_rows"]
+class BoxCover:
+    """`boxes.cover` for a long list of boxes: whether the first of them cover a box."""
+
+    def __init__(
+        self, boxes: Sequence[Box], *, limits: Limits = DEFAULT_LIMITS, choice: Engine | None = None
+    ) -> None:
+        every: list[Columns] = []
+        place: list[int] = []
+        for i, box in enumerate(boxes):
+            parts = () if is_empty(box) else columns_of(box)
+            every += parts
+            place += [i] * len(parts)
+        self.tree = BoxTree(rows_of_columns(every, place), choice)
+        self.covering = _Covering(self.tree, limits)
+        self.place = np.array(place, np.int64)
+
+    def cover(self, box: Box, end: int) -> Cover:
+        """Whether the union of the first `end` boxes covers a box; see `boxes.cover`. The point is one of that box."""
+        if is_empty(box):
+            return Cover(members=())
+        bound = int(np.searchsorted(self.place, end))
+        parts = columns_of(box)
+        if len(parts) > PARTS:
+            return Cover()
+        found: set[int] = set()
+        for part in parts:
+            flat = self._flat(part)
+            members, point = self.covering.of(flat, bound)
+            if point is not None:
+                return Cover(point=self._box(self._wished(flat, point, bound), part))
+            if members is None:
+                return Cover()
+            found.update(self.place[list(members)].tolist())
+        kept = sorted(found)
+        if len(parts) > 1:  # each part needs its members, all parts together perhaps fewer
+            for one in list(kept):
+                fewer = [m for m in kept if m != one]
+                rows = np.flatnonzero(np.isin(self.place[:bound], fewer))
+                codes = {self.covering.test(self._flat(part), rows)[0] for part in parts}
+                if 2 in codes:
+                    return Cover()
+                if codes == {1}:
+                    kept = fewer
+        return Cover(members=tuple(kept))
+
+    def outer(self, box: Box, end: int) -> list[int]:
+        """Of the first `end` boxes, enough to take what all of them take of a box: none that another one hides there."""
+        bound = int(np.searchsorted(self.place, end))
+        found: set[int] = set()
+        for part in () if is_empty(box) else columns_of(box):
+            flat = self._flat(part)
+            rows, _ = self.tree.inside(flat, np.sort(self.tree.meeting(flat, 0, bound)[0]), bound)
+            found.update(self.place[rows].tolist())
+        return sorted(found)
+
+    def next(self, box: Box, at: int, count: int, rng: np.random.Generator) -> list[tuple[Box, int]]:
+        """Points drawn in a box that box `at` is the first to hold, each with the next box that holds it, -1 if none does.
+
+        A few, of different next boxes.
+        """
+        found: dict[int, Box] = {}
+        for part in () if is_empty(box) else columns_of(box)[:PARTS]:
+            flat = self._flat(part)
+            points = np.empty((count, len(self.tree.columns)), np.uint64)
+            for k in range(len(self.tree.columns)):
+                one, two = flat[2 * k], flat[2 * k + 1]
+                inner = k < len(self.tree.intervals)
+                points[:, k] = rng.integers(one, two, count, np.uint64, endpoint=True) if inner else two
+            first = self.tree.first(points)
+            points = points[(first >= 0) & (self.place[np.maximum(first, 0)] == at)]
+            if not len(points):
+                continue
+            later = self.tree.first(points, int(np.searchsorted(self.place, at + 1)))
+            for row, point in zip(later.tolist(), points, strict=True):
+                following = int(self.place[row]) if row >= 0 else -1
+                if following not in found:
+                    found[following] = self._box([int(v) for v in point], part)
+        return [(point, following) for following, point in found.items()]
+
+    def _flat(self, part: Columns) -> U64:
+        flat: list[int] = []
+        for c in self.tree.columns:
+            flat += part.get(c, (0, 0) if c in WORDS else (0, INTERVALS[c]))
+        return np.array(flat, np.uint64)
+
+    def _wished(self, flat: U64, point: list[int], bound: int) -> list[int]:
+        """The point, with values that read well in as many columns as stay uncovered."""
+        for k, c in enumerate(self.tree.intervals):
+            name, _, half = c.partition(".")
+            if half == "low":
+                continue
+            ks = (
+                [k, self.tree.columns.index(name + ".low")]
+                if half and name + ".low" in self.tree.columns
+                else [k]
+            )
+            if half and len(ks) == 1:
+                continue
+            bounds = [int(v) for i in ks for v in flat[2 * i : 2 * i + 2]]
+            low, high = bounds[0], bounds[1]
+            if half:
+                low, high = bounds[0] << 64 | bounds[2], bounds[1] << 64 | bounds[3]
+            value = choose(((low, high),), WISHES.get(name, ()), None)
+            wished = list(point)
+            for i, v in zip(ks, (value >> 64, value & WORD) if half else (value,), strict=True):
+                wished[i] = v
+            if any(not int(flat[2 * i]) <= wished[i] <= int(flat[2 * i + 1]) for i in ks):
+                continue
+            row = int(self.tree.first(np.array([wished], np.uint64))[0])
+            if row < 0 or row >= bound:
+                point = wished
+        return point
+
+    def _box(self, point: list[int], part: Columns) -> Box:
+        """A point as a box; what no box of the list restricts is left out."""
+        values = dict(zip(self.tree.columns, point, strict=True))
+        found: dict[Dimension, tuple[Range, ...]] = {}
+        for k, c in enumerate(self.tree.columns):
+            name, _, half = c.partition(".")
+            if c in WORDS:
+                cares = (
+                    int(np.bitwise_or.reduce(self.tree.boxes[:, 2 * k], initial=0)) | part.get(c, (0, 0))[0]
+                )
+                base = 64 if half == "high" else 0
+                for bit in range(64):
+                    if cares >> bit & 1:
+                        found[name, base + bit] = ((values[c] >> bit & 1,) * 2,)
+            elif not half:
+                found[c] = ((values[c],) * 2,)
+            elif name not in found:
+                upper, lower = (
+                    (values[h], values[h]) if (h := f"{name}.{end}") in values else part.get(h, (0, WORD))
+                    for end in ("high", "low")
+                )
+                # Where the lower half alone is restricted the first of the upper ones will do.
+                found[name] = ((upper[0] << 64 | lower[0], upper[0] << 64 | lower[1]),)
+        return found
+
+
+__all__ = ["BoxCover", "RowAudit", "audit_rows"]

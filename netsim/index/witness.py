@@ -28,7 +28,7 @@ from netsim.space.fields import (
     interface_value,
 )
 
-_WISHES: Mapping[str, tuple[int, ...]] = {
+WISHES: Mapping[str, tuple[int, ...]] = {
     "iif": (interface_value("eth0"), interface_value("eth1")),
     "oif": (interface_value("eth1"), interface_value("eth0")),
     "state": (State.NEW, State.ESTABLISHED),
@@ -84,7 +84,7 @@ def values_in(box: Box, family: Family | None, hook: Point, rng: random.Random |
 
     values: Values = {}
     for name in ("iif", "oif", "state", "direction", "protocol", "length", "ttl", "tos", "mac"):
-        wishes = _WISHES[name]
+        wishes = WISHES[name]
         if name in ("length", "ttl", "direction") and rng is not None and not box.get(name):
             values[name] = wishes[0]
         else:
@@ -100,10 +100,10 @@ def values_in(box: Box, family: Family | None, hook: Point, rng: random.Random |
         values[ADDRESS_FIELDS[side, kind]] = one(ADDRESS_FIELDS[side, kind])
     if not values["fragment"]:
         if values["protocol"] in PORT_PROTOCOLS:
-            values["sport"], values["dport"] = one("sport", _WISHES["sport"]), one("dport", _WISHES["dport"])
+            values["sport"], values["dport"] = one("sport", WISHES["sport"]), one("dport", WISHES["dport"])
         if values["protocol"] in (1, 58):
             values["icmp_type"], values["icmp_code"] = (
-                one("icmp_type", _WISHES["icmp_type"]),
+                one("icmp_type", WISHES["icmp_type"]),
                 one("icmp_code", (0,)),
             )
         if values["protocol"] == 6:
@@ -150,4 +150,4 @@ class Visits(Walk):
         return _Fork(fork.ways[::-1], fork.reasons)
 
 
-__all__ = ["Visits", "choose", "values_in"]
+__all__ = ["WISHES", "Visits", "choose", "values_in"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
+import pytest
 from hypothesis import given
 
 import netsim
-from netsim.index import Index
+from netsim.index import Index, liveness
 from netsim.index.compile import Compiler
 from netsim.index.flow import Watch
 from netsim.index.liveness import ENDS, Dead, Death, Liveness
@@ -160,3 +161,20 @@ def test_a_dead_rule_behind_another_table() -> None:
     )
     (dead,) = Liveness(netsim.parse(text, family=Family.IPV4).index).dead
     assert (dead.rule.id, [r.id for r in dead.cover]) == ("filter/FORWARD/1", ["mangle/PREROUTING/1"])
+
+
+@given(rule_sets())
+def test_long_chains_are_decided_like_short_ones(rules: RuleSet) -> None:
+    short = Liveness(Index(rules))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(liveness, "LONG", -1)
+        long = Liveness(Index(rules))
+    assert [(d.rule, d.death) for d in long.dead] == [(d.rule, d.death) for d in short.dead]
+    for dead in long.dead:
+        assert dead.irredundant
+        if dead.death is Death.COVERED:
+            assert dead.cover
+    for entry in long.live:
+        walk = Visits(rules)
+        walk.visit(entry.packet.values(), entry.hook)
+        assert id(entry.rule) in walk.perhaps

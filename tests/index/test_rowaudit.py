@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netsim.errors import Limits
 from netsim.index import rowaudit
-from netsim.index.boxes import Box, cover
-from netsim.index.rowaudit import audit_rows
+from netsim.index.boxes import Box, cover, meets, within
+from netsim.index.rowaudit import BoxCover, audit_rows
 from netsim.index.rows import Rows
+from netsim.space.fields import FIELDS, merge_ranges
 from tests.index.test_classifier import FIVE, SHAPES, engines, random_rows, records
 
 SMALL = ("protocol", "ttl")
@@ -72,6 +74,12 @@ def as_box(rows: Rows, row: int) -> Box:
     for c in rows.low:
         bounds = (int(rows.low[c][row]), int(rows.high[c][row]))
         box[c] = (bounds,)
+    for c in rows.care:
+        name, _, half = c.partition(".")
+        for bit in range(64):
+            if int(rows.care[c][row]) >> bit & 1:
+                value = int(rows.value[c][row]) >> bit & 1
+                box[name, bit + (64 if half == "high" else 0)] = ((value, value),)
     return box
 
 
@@ -86,12 +94,68 @@ def test_against_the_cover_of_boxes(seed: int) -> None:
         assert (other.members is not None) == (row in found.covers)
 
 
-def test_steps_that_run_out_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_run_out_leave_it_to_diagrams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rowaudit, "STEPS", 3)
-    rows = random_rows(np.random.default_rng(0), 120, FIVE)
     monkeypatch.setattr(rowaudit, "DRAWN", 0)
+    monkeypatch.setattr(rowaudit, "TRIES", 0)
+    for shape in SHAPES.values():
+        rows = random_rows(np.random.default_rng(0), 60, *shape)
+        boxes = [as_box(rows, i) for i in range(len(rows))]
+        for engine in engines():
+            found = audit_rows(rows, choice=engine)  # type: ignore[arg-type]
+            assert not found.open
+            for row in np.flatnonzero(found.alive).tolist():
+                assert rows.scan({c: int(values[row]) for c, values in found.witness.items()}) == row
+            for row, members in found.covers.items():
+                assert cover(boxes[row], [(m, boxes[m]) for m in members], steps=10**7).members == members
+
+
+def test_steps_and_nodes_that_run_out_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rowaudit, "STEPS", 3)
+    monkeypatch.setattr(rowaudit, "DRAWN", 0)
+    monkeypatch.setattr(rowaudit, "TRIES", 0)
+    rows = random_rows(np.random.default_rng(3), 120, FIVE)
     for engine in engines():
-        found = audit_rows(rows, choice=engine)  # type: ignore[arg-type]
+        found = audit_rows(rows, choice=engine, limits=Limits(nodes=5))  # type: ignore[arg-type]
         assert found.open
         assert not set(found.open) & set(found.covers)
         assert not found.alive[list(found.open)].any()
+
+
+WIDE = ("dst6", "src6", "iif", "dport", "ttl")
+PAIRS = st.tuples(st.integers(0, 5), st.integers(0, 5))
+
+
+@st.composite
+def wide_boxes(draw: st.DrawFn) -> Box:
+    """Boxes with several ranges, ranges of 128 bits that are no products of halves, and bits."""
+    found: dict[Any, Any] = {}
+    for name in WIDE:
+        if draw(st.integers(0, 2)):
+            continue
+        size = FIELDS[name].maximum.bit_length()
+        marks = [0, 1, (1 << size // 2) - 1, 1 << size // 2, (1 << size) - 2, (1 << size) - 1]
+        pairs = draw(st.lists(PAIRS, min_size=1, max_size=2))
+        ranges = merge_ranges([(marks[min(p)], marks[max(p)]) for p in pairs])
+        if ranges != ((0, marks[-1]),):
+            found[name] = ranges
+    for bit in (0, 3):
+        if draw(st.integers(0, 2)) == 0:
+            found["mark", bit] = ((draw(st.integers(0, 1)),) * 2,)
+    return found
+
+
+@given(wide_boxes(), st.lists(wide_boxes(), max_size=8), st.integers(0, 8))
+def test_long_lists_of_boxes_cover_what_short_ones_do(box: Box, others: list[Box], end: int) -> None:
+    some = list(enumerate(others[:end]))
+    expected = cover(box, some, steps=10**6)
+    for engine in engines():
+        found = BoxCover(others, choice=engine).cover(box, end)  # type: ignore[arg-type]
+        assert (found.members is None) == (expected.members is None)
+        if found.members is not None:
+            assert cover(box, [some[m] for m in found.members], steps=10**6).members == found.members
+        else:
+            assert found.point is not None
+            point = {**box, **found.point}
+            assert within(point, box)
+            assert not any(meets(point, other) for _, other in some)

@@ -1,0 +1,169 @@
+"""Two long chains compared by rows, where rows say all there is: what `index.differ` asks first.
+
+A hook is decided by rows if the same filter chain, and no other, does something there on both sides, and each of its
+rules is boxes of fields that no journey changes, decided for certain, with a verdict or nothing to do. Then the first
+matching row is what decides a packet that comes to the chain, and `rowdiff.compare_rows` finds the differences
+with their deciding rules. Which packets come to the chain at all (TTL, family, fragments) is asked of the journey itself: those
+whose fate changes with the policy of the chain without its rules. Everything else is left to diagrams.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.index.boxrows import Columns, rows_of, rows_of_columns
+from netsim.index.index import Index
+from netsim.index.rowdiff import compare_rows
+from netsim.index.rows import Rows
+from netsim.rules.journey import is_filter, uses_tracking
+from netsim.rules.model import (
+    DROP,
+    Action,
+    ActionKind,
+    Chain,
+    Point,
+    Rule,
+    RuleSet,
+)
+from netsim.space.diagram import AND, DIFFER, OR
+from netsim.space.fields import FIELDS
+from netsim.space.packets import POOL
+
+FROM = 300
+"""Shorter chains are compared by diagrams."""
+MOST = 4
+"""How many rows a rule may make on average."""
+_OUTCOMES = {ActionKind.ACCEPT: 4, ActionKind.DROP: 8, ActionKind.REJECT: 16}
+_ENTRY = {"ctmark", "ct_status"}
+"""Fields that hang on what is known of a connection."""
+
+
+@attrs.frozen(slots=True, eq=False)
+class Listed:
+    """A chain as rows; `rows.rule` are positions in it, the last row is the policy (-1)."""
+
+    chain: Chain
+    rows: Rows
+    outcomes: NDArray[np.uint8]
+    fields: frozenset[str]
+
+
+@attrs.frozen(slots=True)
+class Told:
+    """Packets that two rules (None: the policy) of a chain decide differently."""
+
+    chain: str
+    before: Rule | None
+    after: Rule | None
+    was: int
+    now: int
+    node: int
+
+
+def listed(chain: Chain) -> Listed | None:
+    """A chain as rows, if rows say all of it; kept, since edits leave most chains alone."""
+    found = _LISTED.get(id(chain))
+    if found is None or found[0] is not chain:
+        if len(_LISTED) >= _KEPT:
+            _LISTED.clear()
+        found = _LISTED[id(chain)] = chain, _listed(chain)
+    return found[1]
+
+
+_LISTED: dict[int, tuple[Chain, Listed | None]] = {}
+_KEPT = 16
+
+
+def _listed(chain: Chain) -> Listed | None:
+    every: list[Columns] = []
+    rule: list[int] = []
+    outcomes: list[int] = []
+    most = MOST * len(chain.rules) + 1000
+    for position, each in enumerate(chain.rules):
+        outcome = _OUTCOMES.get(each.action.kind)
+        if outcome is None and each.action.kind is ActionKind.CONTINUE and not each.effects:
+            continue
+        rows = rows_of(each.conditions)
+        if outcome is None or each.effects or rows is None or len(every) > most:
+            return None
+        for columns in rows:
+            every.append(columns)
+            rule.append(position)
+            outcomes.append(outcome)
+    policy = chain.policy.kind if chain.policy is not None else ActionKind.ACCEPT
+    if policy not in _OUTCOMES:
+        return None
+    rows_ = rows_of_columns([*every, {}], [*rule, -1])
+    fields = frozenset(c.partition(".")[0] for c in rows_.columns)
+    return Listed(chain, rows_, np.array([*outcomes, _OUTCOMES[policy]], np.uint8), fields)
+
+
+def only_filter(rules: RuleSet, order: list[str], hook: Point) -> Chain | None:
+    """The filter chain of a hook, if no other base chain does anything on the way."""
+    if len(order) != 1 or any(rules.chains[name].hook is None for name in order):
+        return None
+    chain = rules.chains[order[0]]
+    return chain if chain.hook is not None and chain.hook.point is hook and is_filter(chain, hook) else None
+
+
+def by_rows(
+    before: tuple[Index, Chain | None],
+    after: tuple[Index, Chain | None],
+    hook: Point,
+    within: int,
+    unstable: set[int],
+) -> list[Told] | None:
+    """The differences of two rule sets at a hook inside a set, by their filter chains; None where rows do not say all.
+
+    `unstable` are the levels that a journey may change. The caller holds the pool's lock.
+    """
+    (one, old), (two, new) = before, after
+    if old is None or new is None or old.name != new.name or old.hook != new.hook:
+        return None
+    if max(len(old.rules), len(new.rules)) < FROM:
+        return None
+    if one.rules.backend != two.rules.backend or one.rules.family is not two.rules.family:
+        return None
+    tracking = uses_tracking(one.rules)
+    if uses_tracking(two.rules) != tracking or (one.rules.backend == "nft" and not tracking):
+        return None
+    a, b = listed(old), listed(new)
+    if a is None or b is None:
+        return None
+    fields = a.fields | b.fields
+    if fields & _ENTRY or any(not unstable.isdisjoint(FIELDS[name].levels) for name in fields):
+        return None
+    found = compare_rows(a.rows, a.outcomes, b.rows, b.outcomes, limits=one.limits)
+    if found is None:
+        return None
+    if not found:
+        return []
+    here = POOL.apply(AND, within, _coming(one, old, hook, within))
+    told: dict[tuple[int, int], Told] = {}
+    for each in found:
+        node = POOL.apply(AND, each.node, here)
+        if node:
+            key = int(a.rows.rule[each.before]), int(b.rows.rule[each.after])
+            if key in told:
+                told[key] = attrs.evolve(told[key], node=POOL.apply(OR, told[key].node, node))
+                continue
+            told[key] = Told(
+                old.name, old.rules[key[0]] if key[0] >= 0 else None, new.rules[key[1]] if key[1] >= 0 else None,
+                int(a.outcomes[each.before]), int(b.outcomes[each.after]), node,
+            )  # fmt: skip
+    return list(told.values())
+
+
+def _coming(index: Index, chain: Chain, hook: Point, within: int) -> int:
+    """The packets that come to a chain: those whose fate hangs on its policy if it has no rules."""
+    fates = []
+    for policy in (Action(ActionKind.ACCEPT), DROP):
+        rules = index.rules.replace([attrs.evolve(chain, rules=(), policy=policy)])
+        empty = Index(rules, addresses=index.addresses, limits=index.limits, whole=index.whole)
+        fates.append(empty.flow.journey(within, hook).outcomes)
+    return POOL.apply(DIFFER, *fates)
+
+
+__all__ = ["Listed", "Told", "by_rows", "listed", "only_filter"]
