@@ -40,6 +40,17 @@ def test_classify_a_batch(benchmark: Any, name: str) -> None:
     benchmark.extra_info.update(list=name, work=PACKETS)
 
 
+@pytest.mark.parametrize("name", of("1k", "10k"))
+def test_load_a_saved_index(benchmark: Any, name: str, tmp_path: Path) -> None:
+    """A file of `Rules.save` mapped, its checksums verified, and a first small batch."""
+    given = listed(name)
+    path = tmp_path / "index"
+    Rules(given.rules()).save(path, hooks=["forward"])
+    batch = {c: values[:100] for c, values in batch_of(traces.make(given, "uniform", 1000)).items()}
+    benchmark.pedantic(lambda: netsim.load_index(path).classify(batch), rounds=10, warmup_rounds=1)
+    benchmark.extra_info.update(list=name, bytes=path.stat().st_size)
+
+
 @pytest.mark.parametrize("size", [600, 5000])
 def test_classify_a_batch_on_a_dump(benchmark: Any, size: int) -> None:
     """Interfaces, states, two chains; a record has every field that they test."""

@@ -46,6 +46,16 @@ _PARTS: dict[str, Any] = {c.__name__: c for c in STORED}
 """The classes that a classifier is made of."""
 
 
+def _layout() -> dict[str, Any]:
+    """What arrays and numbers of an index mean: columns, kinds of rows, and the attributes of its parts."""
+    return {
+        "intervals": INTERVALS,
+        "words": WORDS,
+        "does": [does.name for does in Does],
+        "parts": {name: [f.name for f in attrs.fields(part)] for name, part in sorted(_PARTS.items())},
+    }
+
+
 # Values that are made of arrays
 
 
@@ -202,7 +212,7 @@ def save(index: Index, path: str | os.PathLike[str], *, hooks: Iterable[Point] |
             listing.append({"hook": hook.name, "section": name})
             parts |= {name: data, **arrays.sections}
     sections: dict[str, Any] = {
-        "fields": {"intervals": INTERVALS, "words": WORDS},
+        "fields": _layout(),
         "facts": {
             "family": None if facts.family is None else facts.family.name,
             "backend": facts.backend, "tracks": facts.tracks, "tested": sorted(facts.tested),
@@ -247,9 +257,8 @@ class SavedIndex(Displayed):
         self._file = Container(path)
         try:
             facts = self._file.json("facts")
-            fields = self._file.json("fields")
-            if fields != {"intervals": INTERVALS, "words": WORDS}:
-                raise ArtifactError(f"{self._file.path} was made with other fields: make it anew")
+            if self._file.json("fields") != _layout():
+                raise ArtifactError(f"{self._file.path} was made by a netsim of another build: make it anew")
             self._facts = facts
             known = {f.name for f in attrs.fields(Limits)}
             self.limits = limits or attrs.evolve(

@@ -180,6 +180,13 @@ def test_an_unknown_section_is_skipped(tmp_path: Path) -> None:
     )
 
 
+def test_another_layout_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netsim.parse(TEXT).save(tmp_path / "i")
+    monkeypatch.setattr("netsim.index.artifact.WORDS", {"mark": 1})
+    with pytest.raises(ArtifactError, match="another build"):
+        netsim.load_index(tmp_path / "i")
+
+
 def test_sections_come_back(tmp_path: Path) -> None:
     arrays: list[Any] = [
         np.arange(7).astype(t) for t in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "?")
