@@ -36,12 +36,16 @@ if TYPE_CHECKING:
         fix,
         from_graph,
         load,
+        load_index,
         matrix,
         packets,
         parse,
         reach,
         tidy,
     )
+    from netsim.index.artifact import SavedIndex
+    from netsim.index.classification import Classification
+    from netsim.index.container import ArtifactError
     from netsim.queries.audit import Audit
     from netsim.queries.compare import Comparison
     from netsim.queries.fix import Fix, FixStatus
@@ -52,20 +56,25 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ELSEWHERE = {
+    "ArtifactError": "netsim.index.container",
     "Audit": "netsim.queries.audit",
+    "Classification": "netsim.index.classification",
     "Comparison": "netsim.queries.compare",
     "Fix": "netsim.queries.fix",
     "FixStatus": "netsim.queries.fix",
     "Matrix": "netsim.queries.matrix",
     "Network": "netsim.topology.network",
     "Reachability": "netsim.queries.reach",
+    "SavedIndex": "netsim.index.artifact",
     "Status": "netsim.queries.reach",
 }
 
 __all__ = [
     "EVERYTHING",
     "NOTHING",
+    "ArtifactError",
     "Audit",
+    "Classification",
     "Comparison",
     "Decision",
     "Diagnostic",
@@ -84,6 +93,7 @@ __all__ = [
     "Rule",
     "RuleSet",
     "Rules",
+    "SavedIndex",
     "Source",
     "Status",
     "Verdict",
@@ -92,6 +102,7 @@ __all__ = [
     "fix",
     "from_graph",
     "load",
+    "load_index",
     "matrix",
     "packets",
     "parse",

@@ -51,6 +51,17 @@ def parse(
     return Rules(ruleset, addresses=addresses, sets=sets, limits=limits)
 
 
+def load_index(path: str | Path, *, limits: Limits | None = None) -> Any:
+    """The index that `Rules.save` wrote: `classify` and `decide` as the rules did, without compiling anything.
+
+    The file is mapped, so that processes share its pages. Load only what you have saved yourself: checksums find
+    damage, not forgery. Raises `ArtifactError` for what is no index, damaged or of another version.
+    """
+    from netsim.index.artifact import SavedIndex
+
+    return SavedIndex(path, limits=limits)
+
+
 def reach(network: Any, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
     """Whether `src` reaches `dst` in a network; see `netsim.queries.reach.reach`."""
     from netsim.queries.reach import reach as ask
@@ -157,6 +168,7 @@ __all__ = [
     "fix",
     "from_graph",
     "load",
+    "load_index",
     "matrix",
     "packets",
     "parse",

@@ -1,644 +1,115 @@
 """Batches of records through a rule set: verdicts, and which rules decide.
 
-Theory of operation. The stages of a hook (`flatten`) are asked one after the other. In a stage the first sure row of
-every record is found at once, and the first undecided row of each kind; outcomes of undecided rows before the
-sure one are added to the record's. Records that resume or are changed go on in the same stage from another
-place, in groups: the first place is asked through a classifier, another through the classifier of the rows
-from there on, or for a few records by a scan. Accepted records go on to the next stage.
+Theory of operation. The records of a batch are parted by what makes tests constant or undecided for all of them
+(`flatten.Variant`): the IP version, and the fields that the batch does not say. Each part goes through the plan
+of its variant (`plans`), which is made when it is first needed and kept. Records that no plan can answer are put
+to `Index.decide`, one of each group that no rule tells apart (`groups`).
 
-What is found is a superset of the outcomes. One verdict is therefore the verdict; several are exact where
-no undecided row on the way was loose. All other records, and those that meet what no row can say, are put to
-`Index.decide`, one of each group that no rule tells apart.
+A plan needs no rules once it is made, so one that was saved works without them (`artifact`).
 
-Where it is weak: many different places to go on from, each with a classifier of its own; and many unlike
-records that rows cannot say.
+Where it is weak: many unlike records that rows cannot say.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from netsim.errors import BudgetExceeded, Limits
-from netsim.index.classifier import Classifier
-from netsim.index.columns import ICMP, Batch
+from netsim.index.columns import Batch
 from netsim.index.deciders import Deciders
-from netsim.index.flatten import Does, Flattener, Stage, Variant, tested
+from netsim.index.flatten import Variant, read, tested
 from netsim.index.groups import Groups
-from netsim.index.rows import Rows
-from netsim.rules.effects import Values
-from netsim.rules.evaluate import Ruling, nat_kind
-from netsim.rules.journey import HAS_ENTRY, PAYLOAD_PROTOCOLS, Addresses, Turn, is_filter, uses_tracking
-from netsim.rules.model import (
-    Adjust,
-    Effect,
-    Nat,
-    NatKind,
-    Netmap,
-    Point,
-    RuleSet,
-    SetBits,
-    SetField,
-    Untrack,
-    Verdict,
-)
-from netsim.space.fields import ADDRESS_FIELDS, FIELDS, PORT_PROTOCOLS, CtStatus, Family, State
-
-I32 = NDArray[np.int32]
-Where = NDArray[np.intp] | None
-"""Numbers of records; None: all."""
-
-VERDICTS = (Verdict.ACCEPT, Verdict.DROP, Verdict.REJECT, Verdict.UNKNOWN)
-"""The verdicts by their codes."""
-UNKNOWN = 3
-NONE = 0x7FFF_FFFF
-FEW = 64
-"""Up to so many records go on from a place by a scan."""
-CELLS = 1 << 22
-"""How many records times rows one step of a scan looks at."""
-
-_ACCEPT, _DROP, _REJECT = 1, 2, 4
-_BITS = {Does.ACCEPT: _ACCEPT, Does.DROP: _DROP, Does.REJECT: _REJECT, Does.OPEN: _ACCEPT | _DROP | _REJECT}
-_CODE = np.full(8, UNKNOWN, np.uint8)
-_CODE[[_ACCEPT, _DROP, _REJECT]] = (0, 1, 2)
+from netsim.index.plans import CODE, I32, UNKNOWN, VERDICTS, Plan, View, Where
+from netsim.rules.evaluate import Ruling, redirects
+from netsim.rules.journey import PAYLOAD_PROTOCOLS, Addresses, uses_tracking
+from netsim.rules.model import Nat, Netmap, Point, RuleSet
+from netsim.space.fields import Family
+from netsim.space.packet import Packet
 
 
-class _View:
-    """Some records of the columns, each column picked when it is first asked for."""
+@attrs.frozen(slots=True)
+class Facts:
+    """What batches need to know of a rule set besides plans.
 
-    def __init__(self, columns: Mapping[str, NDArray[Any]], where: Where, size: int) -> None:
-        self.columns = columns
-        self.where = where
-        self.size = size if where is None else len(where)
-        self._picked: dict[str, NDArray[Any]] = {}
+    `tested` are the fields that rules test, `matters` those for which it matters whether they are open.
+    """
 
-    def of(self, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        """The columns of these names."""
-        if self.where is None:
-            return {name: self.columns[name] for name in names if name in self.columns}
-        for name in names:
-            if name in self.columns and name not in self._picked:
-                self._picked[name] = self.columns[name][self.where]
-        return {name: self._picked[name] for name in names if name in self._picked}
+    family: Family | None
+    backend: str
+    tracks: bool
+    tested: frozenset[str]
+    matters: frozenset[str]
+    addresses: Addresses
 
-
-class _List:
-    """Some rows of a stage: the first of them, from a place on, that holds each record."""
-
-    def __init__(self, stage: Stage, chosen: list[int], limits: Limits) -> None:
-        self.places = np.array(chosen, np.int32)
-        self.rows = Rows.of([stage.products[i] for i in chosen], self.places)
-        self.limits = limits
-        self._from: dict[int, Classifier | None] = {}
-        self._built = 0
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def first(self, view: _View, start: int, threads: int) -> I32:
-        """The place of the first row from `start` on, NONE if there is none."""
-        at = int(np.searchsorted(self.places, start)) if start else 0
-        size = view.size
-        if at == len(self.places):
-            return np.full(size, NONE, np.int32)
-        columns = view.of(self.rows.columns)
-        if not columns:
-            return np.full(size, self.places[at], np.int32)
-        index = self._classifier(at, size)
-        if index is None:
-            return self._scan(columns, at, size)
-        found = index.first(columns, threads=threads)
-        return np.where(found < 0, np.int32(NONE), self.places[at + found])
-
-    def _classifier(self, at: int, size: int) -> Classifier | None:
-        if at in self._from:
-            return self._from[at]
-        rest = len(self.places) - at
-        if at and (size <= FEW or self._built + rest > 4 * len(self.places) + 65536):
-            return None
-        try:
-            self._from[at] = Classifier(_tail(self.rows, at), limits=self.limits)
-        except BudgetExceeded:
-            self._from[at] = None
-        self._built += rest
-        return self._from[at]
-
-    def _scan(self, columns: Mapping[str, NDArray[Any]], at: int, size: int) -> I32:
-        rows = self.rows
-        result = np.full(size, NONE, np.int32)
-        step = max(1, CELLS // max(1, len(rows) - at))
-        for begin in range(0, size, step):
-            part = slice(begin, min(begin + step, size))
-            holds = np.ones((part.stop - begin, len(rows) - at), np.bool_)
-            for name, values in columns.items():
-                value = values[part].astype(np.uint64)[:, None]
-                if name in rows.low:
-                    holds &= (rows.low[name][None, at:] <= value) & (value <= rows.high[name][None, at:])
-                else:
-                    holds &= (value & rows.care[name][None, at:]) == rows.value[name][None, at:]
-            first = holds.argmax(axis=1)
-            some = holds[np.arange(len(first)), first]
-            result[part] = np.where(some, self.places[at + first], np.int32(NONE))
-        return result
-
-    def stats(self) -> list[dict[str, Any]]:
-        """Those of its classifiers."""
-        return [c.stats() for c in self._from.values() if c is not None]
-
-
-def _tail(rows: Rows, at: int) -> Rows:
-    """The rows from one on."""
-    if not at:
-        return rows
-
-    def cut(columns: Mapping[str, NDArray[np.uint64]]) -> dict[str, NDArray[np.uint64]]:
-        return {name: np.ascontiguousarray(column[at:]) for name, column in columns.items()}
-
-    return Rows(cut(rows.low), cut(rows.high), rows.rule[at:], cut(rows.care), cut(rows.value))
-
-
-class _Asked:
-    """A stage made ready: what surely holds, and by kind what may."""
-
-    def __init__(self, stage: Stage, hook: Point, limits: Limits) -> None:
-        self.stage = stage
-        self.filters = is_filter(stage.chain, hook)
-        self.does = np.array(stage.does, np.int8)
-        self.bits = np.array([_BITS.get(does, 0) for does in stage.does], np.uint8)
-        self.code = _CODE[self.bits]
-        self.target = np.array(stage.target, np.int32)
-        self.decider = np.array(stage.decider, np.int32)
-        places = range(len(stage))
-        sure = [i for i in places if stage.sure[i] and stage.does[i] is not Does.OPEN]
-        self.sure = _List(stage, sure, limits)
-        self.ends = bool(np.all(self.does[sure] <= int(Does.REJECT)))  # nothing goes on from another place
-        decides = self.does <= int(Does.REJECT)
-        self.decides = decides if self.filters else decides & (self.does != int(Does.ACCEPT))
-        kinds: dict[Does, list[int]] = {}
-        for i in places:
-            does = stage.does[i]
-            if does is Does.OPEN or not stage.sure[i]:
-                kinds.setdefault(Does.ASK if does is Does.CHANGE else does, []).append(i)
-        self.maybe = {does: _List(stage, chosen, limits) for does, chosen in kinds.items()}
-        loose = [i for i in places if stage.loose[i]]
-        self.loose = _List(stage, loose, limits) if loose else None
-
-    def lists(self) -> list[_List]:
-        """All lists of rows."""
-        return [self.sure, *self.maybe.values(), *([self.loose] if self.loose is not None else [])]
-
-
-@attrs.define(slots=True)
-class _Records:
-    """What is known of the records of one variant on their way. Arrays by record."""
-
-    columns: dict[str, NDArray[Any]]
-    size: int
-    mask: NDArray[np.uint8]  # outcomes that are certain to be among them
-    row: I32  # what decided the main way
-    maybe: I32  # the first undecided row before that
-    first: I32  # the first undecided row so far
-    other: I32  # the first undecided row of another outcome
-    main: NDArray[np.bool_]  # the main way is not at its end
-    ask: NDArray[np.bool_]
-    loose: NDArray[np.bool_]
-    translated: NDArray[np.uint8]  # bits of the kinds of translation made
-    own: set[str] = attrs.Factory(set)  # columns that are copies
-
-    def write(self, name: str, where: NDArray[np.intp], values: Any) -> None:
-        """Changes a column for some records."""
-        if name not in self.own:
-            self.columns[name] = np.array(self.columns[name])
-            self.own.add(name)
-        self.columns[name][where] = values
-
-
-_KIND = {NatKind.SOURCE: 1, NatKind.DESTINATION: 2}
-
-
-class Plan:
-    """The stages of one variant, ready to be asked."""
-
-    def __init__(
-        self, rules: RuleSet, deciders: Deciders, variant: Variant, addresses: Addresses, limits: Limits
-    ) -> None:
-        began = time.perf_counter()
-        self.variant = variant
-        self.addresses = addresses
-        flattener = Flattener(rules, deciders, variant, addresses, limits)
-        self.stages = tuple(
-            each if isinstance(each, Turn) else _Asked(each, variant.point, limits)
-            for each in flattener.stages()
-        )
-        self.build_seconds = time.perf_counter() - began
-
-    def stats(self) -> dict[str, Any]:
-        """Rows by base chain, and the classifiers built so far."""
-        return {
-            "family": "any" if self.variant.family is None else self.variant.family.name.lower(),
-            "open": sorted(self.variant.open),
-            "build_seconds": round(self.build_seconds, 6),
-            "rows": sum(len(a.stage) for a in self.stages if isinstance(a, _Asked)),
-            "chains": {
-                a.stage.chain.name: {
-                    "rows": len(a.stage),
-                    "undecided": sum(len(m) for m in a.maybe.values()),
-                    "asked_of_the_rules": sum(1 for d in a.stage.does if d is Does.ASK),
-                    "classifiers": [c for each in a.lists() for c in each.stats()],
-                }
-                for a in self.stages
-                if isinstance(a, _Asked)
-            },
-        }
-
-    def only(self, columns: Mapping[str, NDArray[Any]]) -> _Asked | None:
-        """The one stage that decides everything, if there is one, and nothing else happens to the records."""
-        stages = [each for each in self.stages if isinstance(each, _Asked)]
-        if len(stages) != 1 or (Turn.HOP in self.stages and "ttl" in columns):
-            return None
-        asked = stages[0]
-        simple = asked.filters and asked.ends and not asked.maybe and not asked.stage.nat
-        return asked if simple else None
-
-    def run(self, columns: Mapping[str, NDArray[Any]], size: int, threads: int) -> _Records:
-        """Every record through every stage."""
-        none = np.full(size, -1, np.int32)
-        r = _Records(
-            dict(columns), size, np.zeros(size, np.uint8), none.copy(), none.copy(), none.copy(), none,
-            np.ones(size, np.bool_), np.zeros(size, np.bool_), np.zeros(size, np.bool_), np.zeros(size, np.uint8),
-        )  # fmt: skip
-        alive: Where = None
-        for each in self.stages:
-            if alive is not None and not len(alive):
-                break
-            if isinstance(each, _Asked):
-                alive = self._asked(each, r, alive, threads)
-            elif each is Turn.HOP:
-                alive = self._hop(r, alive)
-            elif each is Turn.ROUTE:
-                alive = self._route(r, alive)
-        left = slice(None) if alive is None else alive
-        r.mask[left] |= _ACCEPT
-        nothing = r.row < 0
-        r.maybe[nothing] = r.first[nothing]
-        return r
-
-    def _hop(self, r: _Records, alive: Where) -> Where:
-        """Forwarding takes one from the TTL."""
-        ttl = r.columns.get("ttl")
-        if ttl is None:
-            return alive
-        at = np.arange(r.size) if alive is None else alive
-        ended = ttl[at] <= 1
-        if ended.any():
-            over = at[ended]
-            r.mask[over] |= _DROP
-            r.main[over] = False
-            at = alive = at[~ended]
-        r.write("ttl", at, ttl[at] - 1)
-        return alive
-
-    def _route(self, r: _Records, alive: Where) -> Where:
-        """Records that a new destination moves to another hook are asked of the rules."""
-        at = np.arange(r.size) if alive is None else alive
-        moved = at[r.translated[at] & _KIND[NatKind.DESTINATION] != 0]
-        if not len(moved) or not self.addresses.known:
-            return alive
-        local = np.ones(len(moved), np.bool_)
-        if self.variant.family is Family.IPV4 and "dst4" in r.columns:
-            local = np.zeros(len(moved), np.bool_)
-            there = r.columns["dst4"][moved]
-            for family, ranges in self.addresses.ranges:
-                if family is Family.IPV4:
-                    for low, high in ranges:
-                        local |= (low <= there) & (there <= high)
-            elsewhere = ~local if self.variant.point is Point.INPUT else local
-        else:
-            elsewhere = local
-        return self._put(r, at, moved[elsewhere])
-
-    @staticmethod
-    def _put(r: _Records, alive: NDArray[np.intp], asked: NDArray[np.intp]) -> NDArray[np.intp]:
-        r.ask[asked] = True
-        return alive[~r.ask[alive]]
-
-    def _asked(self, asked: _Asked, r: _Records, alive: Where, threads: int) -> Where:
-        """Records through one stage; those that may go on."""
-        stage = asked.stage
-        at: Where = alive
-        beside: NDArray[np.intp] | None = None
-        if stage.nat:
-            every = np.arange(r.size) if alive is None else alive
-            state = r.columns["state"][every]
-            related = state == State.RELATED
-            if "protocol" in r.columns:
-                related &= ~np.isin(r.columns["protocol"][every], ICMP)
-            sees = (state == State.NEW) | related
-            sees &= r.translated[every] & _KIND[nat_kind(stage.point)] == 0
-            if not sees.all():
-                at, beside = every[sees], every[~sees]
-        size = r.size if at is None else len(at)
-        passage = _Passage(self, asked, r, at, size)
-        passage.run(threads)
-        onward = passage.onward()
-        if onward is None:
-            return alive
-        return onward if beside is None else np.concatenate([onward, beside])
-
-
-class _Passage:
-    """Records in one stage. Arrays are by their position among the records that the stage sees."""
-
-    def __init__(self, plan: Plan, asked: _Asked, r: _Records, at: Where, size: int) -> None:
-        self.plan = plan
-        self.asked = asked
-        self.r = r
-        self.at = at
-        self.size = size
-        self.mask = np.zeros(size, np.uint8)
-        self.forked = np.zeros(size, np.bool_)
-        self.gone = np.zeros(size, np.bool_)  # asked of the rules
-        self.other = np.full(size, -1, np.int32)
-        self.tasks: list[tuple[Where, int, bool]] = [(None, 0, True)]
-
-    def run(self, threads: int) -> None:
-        """Every task: records at a place; whether it is the way on which nothing undecided applies."""
-        while self.tasks:
-            who, start, main = self.tasks.pop()
-            if who is not None:
-                who = who[~self.gone[who]]
-                if not len(who):
-                    continue
-            self._task(who, start, main=main, threads=threads)
-
-    def _global(self, who: Where) -> Where:
-        if who is None:
-            return self.at
-        return who if self.at is None else self.at[who]
-
-    def _task(self, who: Where, start: int, *, main: bool, threads: int) -> None:
-        asked = self.asked
-        view = _View(self.r.columns, self._global(who), self.r.size)
-        place = asked.sure.first(view, start, threads)
-        if not asked.maybe and asked.ends:
-            self._ended(who, place, main=main)
-            return
-        every = np.arange(self.size) if who is None else who
-        stop = place
-        if asked.maybe:
-            stop = self._undecided(view, every, start, place, main=main, threads=threads)
-        self._decided(every, place, stop == place, main=main)
-
-    def _ended(self, who: Where, place: I32, *, main: bool) -> None:
-        """Sure rows end the chain for all these records."""
-        asked, r = self.asked, self.r
-        self.mask[slice(None) if who is None else who] |= asked.bits[place]
-        if not main:
-            return
-        ids = self._global(who)
-        at: Any = slice(None) if ids is None else ids
-        ends = asked.decides[place] & r.main[at]
-        if ends.all():
-            r.row[at], r.maybe[at] = asked.decider[place], r.first[at]
-            r.main[at] = asked.does[place] == int(Does.ACCEPT)
-            return
-        numbers = np.flatnonzero(ends)
-        self._end(numbers if who is None else who[numbers], place[numbers])
-
-    def _undecided(
-        self, view: _View, who: NDArray[np.intp], start: int, place: I32, *, main: bool, threads: int
-    ) -> I32:
-        """Notes the outcomes of undecided rows before `place`; where a way leaves before it, that is the answer."""
-        asked = self.asked
-        first = {does: rows.first(view, start, threads) for does, rows in asked.maybe.items()}
-        stop = place
-        if Does.RESUME in first:
-            stop = np.minimum(place, first[Does.RESUME])
-        does = asked.does[place]
-        earliest = np.full(len(who), NONE, np.int32)
-        other = np.full(len(who), NONE, np.int32)
-        for kind, found in first.items():
-            if kind is Does.RESUME:
-                hit = (found == stop) & (found < place)
-            else:
-                hit = found < stop
-            if not hit.any():
-                continue
-            here = who[hit]
-            earliest[hit] = np.minimum(earliest[hit], found[hit])
-            if kind is Does.ASK:
-                self.gone[here] = True
-            elif kind is Does.RESUME:
-                self.forked[here] = True
-                for place_ in np.unique(found[hit]):
-                    ones = here[found[hit] == place_]
-                    self.tasks.append((ones, int(asked.target[place_]), False))
-                    self.tasks.append((ones, int(place_) + 1, main))
-            else:
-                self.mask[here] |= _BITS[kind]
-            unlike = hit & (does != int(kind))
-            other[unlike] = np.minimum(other[unlike], found[unlike])
-        if asked.loose is not None:
-            loose = asked.loose.first(view, start, threads) <= np.minimum(stop, place)
-            ones = who[loose]
-            self.r.loose[ones if self.at is None else self.at[ones]] = True
-        if main:
-            fresh = (other != NONE) & (self.other[who] < 0)
-            self.other[who[fresh]] = asked.decider[other[fresh]]
-            ids = who if self.at is None else self.at[who]
-            fresh = (earliest != NONE) & (self.r.first[ids] < 0) & self.r.main[ids]
-            self.r.first[ids[fresh]] = asked.decider[earliest[fresh]]
-        return stop
-
-    def _decided(self, who: NDArray[np.intp], place: I32, decides: NDArray[np.bool_], *, main: bool) -> None:
-        """What the sure rows do with the records that come to them."""
-        asked = self.asked
-        decides = decides & ~self.gone[who]
-        if not decides.all():
-            who, place = who[decides], place[decides]
-        does = asked.does[place]
-        if main:
-            ends = asked.decides[place]
-            self._end(who[ends], place[ends])
-        self.mask[who] |= asked.bits[place]
-        rest = does > int(Does.REJECT)
-        if not rest.any():
-            return
-        for each in np.unique(place[rest]):
-            ones = who[place == each]
-            match Does(int(asked.does[each])):
-                case Does.RESUME:
-                    self.tasks.append((ones, int(asked.target[each]), main))
-                case Does.CHANGE:
-                    self._changed(ones, int(each), main=main)
-                case _:
-                    self.gone[ones] = True
-
-    def _end(self, who: NDArray[np.intp], place: I32) -> None:
-        """The main way is decided by rows."""
-        r = self.r
-        ids = who if self.at is None else self.at[who]
-        open_ = r.main[ids]
-        ids, place = ids[open_], place[open_]
-        r.row[ids] = self.asked.decider[place]
-        r.maybe[ids] = r.first[ids]
-        blocks = self.asked.does[place] != int(Does.ACCEPT)
-        r.main[ids[blocks]] = False
-
-    def _changed(self, who: NDArray[np.intp], place: int, *, main: bool) -> None:
-        """Effects on the records of one row. Where another way goes on unchanged, the rules are asked."""
-        asked, r = self.asked, self.r
-        both = self.forked[who] | (self.mask[who] & _ACCEPT != 0)
-        self.gone[who[both]] = True
-        who = who[~both]
-        ids = who if self.at is None else self.at[who]
-        effects = asked.stage.effects[place]
+    @classmethod
+    def of(cls, rules: RuleSet, addresses: Addresses) -> Facts:
+        """The facts of a rule set."""
+        fields = frozenset(tested(rules.rules()))
+        matters = fields | {"protocol"}
+        effects = [effect for rule in rules.rules() for effect in rule.effects]
+        if addresses.known or any(redirects(effect) for effect in effects):
+            matters |= {"dst4", "dst6"}
         for effect in effects:
-            _apply(effect, r, ids)
-        if any(isinstance(effect, Nat | Netmap) for effect in effects):
-            r.translated[ids] |= _KIND[nat_kind(asked.stage.point)]
-        target = int(asked.target[place])
-        if target >= 0:
-            self.tasks.append((who, target, main))
-            return
-        self.mask[who] |= _ACCEPT
-        if main and asked.filters:
-            ids = ids[r.main[ids]]
-            r.row[ids] = asked.decider[place]
-            r.maybe[ids] = r.first[ids]
-
-    def onward(self) -> NDArray[np.intp] | None:
-        """The records that may go on to the next stage; None: all that came in."""
-        r = self.r
-        ids: Any = slice(None) if self.at is None else self.at
-        r.mask[ids] |= self.mask & (_DROP | _REJECT)
-        if self.asked.maybe:
-            several = (self.mask & (self.mask - 1)) != 0
-            fresh = several & (r.other[ids] < 0)
-            numbers = np.flatnonzero(fresh)
-            r.other[numbers if self.at is None else self.at[numbers]] = self.other[numbers]
-        if self.gone.any():
-            numbers = np.flatnonzero(self.gone)
-            r.ask[numbers if self.at is None else self.at[numbers]] = True
-        goes = (self.mask & _ACCEPT != 0) & ~self.gone
-        if goes.all() and self.at is None:
-            return None
-        numbers = np.flatnonzero(goes)
-        return numbers if self.at is None else self.at[numbers]
+            # For a translation only whether it changes anything, which the status says.
+            if not isinstance(effect, Nat | Netmap) or "ct_status" in fields:
+                matters |= read(effect)
+            if isinstance(effect, Nat) and any(pool.interface or pool.own for pool in effect.pools):
+                matters |= {"iif", "oif"}
+        return cls(rules.family, rules.backend, uses_tracking(rules), fields, matters, addresses)
 
 
-def _apply(effect: Effect, r: _Records, ids: NDArray[np.intp]) -> None:
-    """One effect on the columns of some records (`rules.effects`)."""
-    columns = r.columns
-    match effect:
-        case SetBits(field, keep, value, source, mask, needs_entry):
-            if needs_entry:
-                ids = ids[columns["state"][ids] <= max(int(s) for s in HAS_ENTRY)]
-            new = (columns[field][ids] & np.uint32(keep & 0xFFFF_FFFF)) ^ np.uint32(value)
-            if source and mask:
-                new = new ^ (columns[source][ids] & np.uint32(mask))
-            r.write(field, ids, new)
-        case SetField(field, keep, value):
-            r.write(field, ids, (columns[field][ids] & np.uint8(keep & 0xFF)) ^ np.uint8(value))
-        case Adjust(field, delta):
-            if field in columns:
-                top = FIELDS[field].maximum
-                r.write(field, ids, np.clip(columns[field][ids].astype(np.int64) + delta, 0, top))
-        case Untrack():
-            r.write("state", ids, int(State.UNTRACKED))
-        case Netmap(kind, family, network, prefix):
-            field = ADDRESS_FIELDS["src" if kind is NatKind.SOURCE else "dst", family]
-            old = columns[field][ids]
-            host = np.uint32((1 << (family.bits - prefix)) - 1)
-            new = (old & host) | np.uint32(network)
-            _noted(r, ids, kind, new != old)
-            r.write(field, ids, new)
-        case Nat():
-            _translate(effect, r, ids)
+class Ruled(Protocol):
+    """What answers for the rules: an index, or one that is read from an artifact when it is needed."""
 
+    @property
+    def rules(self) -> RuleSet:
+        """The rules."""
 
-def _noted(r: _Records, ids: NDArray[np.intp], kind: NatKind, differs: NDArray[np.bool_]) -> None:
-    if "ct_status" not in r.columns:  # nobody tests it
-        return
-    bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
-    changed = ids[differs]
-    r.write("ct_status", changed, r.columns["ct_status"][changed] | np.uint8(bit))
+    @property
+    def deciders(self) -> Deciders:
+        """Their numbers."""
 
-
-def _translate(effect: Nat, r: _Records, ids: NDArray[np.intp]) -> None:
-    """A translation with one result, as far as later tests see it."""
-    side = "src" if effect.kind is NatKind.SOURCE else "dst"
-    pool = effect.pools[0]
-    differs = np.zeros(len(ids), np.bool_)
-    if pool.addresses is not None and pool.addresses[0] == pool.addresses[1]:
-        field, value = ADDRESS_FIELDS[side, effect.family], pool.addresses[0]
-        pairs = (
-            ((field + ".high", value >> 64), (field + ".low", value & (1 << 64) - 1))
-            if effect.family is Family.IPV6
-            else ((field, value),)
-        )
-        for name, number in pairs:
-            if name in r.columns:
-                kind = r.columns[name].dtype.type
-                differs |= r.columns[name][ids] != kind(number)
-                r.write(name, ids, kind(number))
-    port = side[0] + "port"
-    if pool.ports is not None and pool.ports[0] == pool.ports[1] and {port, "protocol"} <= r.columns.keys():
-        ported = np.isin(r.columns["protocol"][ids], PORT_PROTOCOLS) & (r.columns["fragment"][ids] == 0)
-        here = ids[ported]
-        differs[ported] |= r.columns[port][here] != np.uint16(pool.ports[0])
-        r.write(port, here, np.uint16(pool.ports[0]))
-    _noted(r, ids, effect.kind, differs)
-
-
-Decide = Callable[[Values], Ruling]
-"""The ruling on one record, as `Packet.from_values` takes it."""
+    def decide(self, packet: Packet, *, hook: Point = ...) -> Ruling:
+        """The ruling on one packet."""
 
 
 class Batches:
     """One hook of a rule set, for batches. Plans are made for the kinds of records that come."""
 
-    def __init__(
-        self,
-        rules: RuleSet,
-        deciders: Deciders,
-        point: Point,
-        addresses: Addresses,
-        limits: Limits,
-        decide: Decide,
-    ) -> None:
-        self.rules = rules
-        self.deciders = deciders
+    def __init__(self, facts: Facts, index: Ruled, point: Point, limits: Limits) -> None:
+        self.facts = facts
+        self.index = index
         self.point = point
-        self.addresses = addresses
         self.limits = limits
-        self.decide = decide
-        self._tracks = uses_tracking(rules)
-        self._tested = tested(rules.rules())
-        self._plans: dict[Variant, Plan | str] = {}
+        self.plans: dict[Variant, Plan | str] = {}
         self._groups: Groups | None = None
         self.asked = 0  # records put to the rules, and as how many groups
         self.groups = 0
 
     def plan(self, variant: Variant) -> Plan | str:
         """The plan of a variant, or why there is none."""
-        found = self._plans.get(variant)
+        found = self.plans.get(variant)
         if found is None:
+            index = self.index
             try:
-                found = Plan(self.rules, self.deciders, variant, self.addresses, self.limits)
+                found = Plan.of(index.rules, index.deciders, variant, self.facts.addresses, self.limits)
             except BudgetExceeded as error:
                 found = str(error)
-            self._plans[variant] = found
+            self.plans[variant] = found
         return found
+
+    def variant(self, family: Family | None, open_: frozenset[str], *, payload: bool = False) -> Variant:
+        """The variant of records of an IP version that do not say some fields."""
+        return Variant(self.point, family, open_ & self.facts.matters, payload)
 
     def classify(self, batch: Batch, threads: int = 1) -> tuple[NDArray[np.uint8], I32, I32]:
         """Verdicts (codes of `VERDICTS`), deciders and undecided deciders of records."""
-        batch = batch.completed(self._tested)
+        batch = batch.completed(self.facts.tested)
         verdict = np.zeros(batch.size, np.uint8)
         row = np.full(batch.size, -1, np.int32)
         undecided = np.full(batch.size, -1, np.int32)
@@ -659,13 +130,13 @@ class Batches:
             size = batch.size if where is None else len(where)
             only = plan.only(columns)
             if only is not None:
-                place = only.sure.first(_View(columns, None, size), 0, threads)
+                place = only.sure.first(View(columns, None, size), 0, threads)
                 if where is None:
                     return only.code[place], only.decider[place], undecided
                 verdict[at], row[at] = only.code[place], only.decider[place]
                 continue
             r = plan.run(columns, size, threads)
-            code = _CODE[r.mask]
+            code = CODE[r.mask]
             unknown = code == UNKNOWN
             verdict[at], row[at] = code, r.row
             undecided[at] = np.where(unknown, r.other, r.maybe)
@@ -684,25 +155,25 @@ class Batches:
         found: list[tuple[Variant | None, Where]] = []
         family = batch.columns["family"]
         later = batch.columns["fragment"] != 0
-        if not self._tracks and "protocol" in batch.columns and later.any():
+        if not self.facts.tracks and "protocol" in batch.columns and later.any():
             later &= np.isin(batch.columns["protocol"], list(PAYLOAD_PROTOCOLS))
-        special = bool(later.any()) and (self._tracks or self.rules.backend == "nft")
+        special = bool(later.any()) and (self.facts.tracks or self.facts.backend == "nft")
         for number in (0, 1, 2):
             mine = family == number
             if not mine.any():
                 continue
             kind = None if number == 2 else Family(number)
-            if self.rules.family is not None and kind not in (None, self.rules.family):
+            if self.facts.family is not None and kind not in (None, self.facts.family):
                 continue
             for payload in (False, True) if special else (False,):
                 part = mine & (later == payload) if special else mine
                 if not part.any():
                     continue
                 where = None if part.all() else np.flatnonzero(part)
-                if payload and self._tracks:
+                if payload and self.facts.tracks:
                     found.append((None, np.flatnonzero(part)))
                 else:
-                    found.append((Variant(self.point, kind, self._open(batch, kind), payload), where))
+                    found.append((self.variant(kind, self._open(batch, kind), payload=payload), where))
         return found
 
     @staticmethod
@@ -722,18 +193,21 @@ class Batches:
     ) -> None:
         """Puts records to `decide`, one of each group that nothing tells apart."""
         if self._groups is None:
-            self._groups = Groups(self.rules, self.addresses)
+            self._groups = Groups(self.index.rules, self.facts.addresses)
         chosen, number = self._groups.of(batch, where)
         codes = np.zeros(len(chosen), np.uint8)
         deciders = np.full(len(chosen), -1, np.int32)
         doubts = np.full(len(chosen), -1, np.int32)
         for i, record in enumerate(chosen):
-            ruling = self.decide(batch.values(int(record)))
+            packet = Packet.from_values(batch.values(int(record)))
+            ruling = self.index.decide(packet, hook=self.point)
             codes[i] = VERDICTS.index(ruling.verdict)
             if ruling.step is not None:
                 step = ruling.step
-                deciders[i] = self.deciders.number(step.chain, step.rule, step.trail)
-            doubts[i] = next((self.deciders.some(b.rule) for b in ruling.because if b.rule is not None), -1)
+                deciders[i] = self.index.deciders.number(step.chain, step.rule, step.trail)
+            doubts[i] = next(
+                (self.index.deciders.some(b.rule) for b in ruling.because if b.rule is not None), -1
+            )
         code = codes[number]
         verdict[where] = code
         sure = (code != UNKNOWN) & (deciders[number] >= 0)
@@ -751,11 +225,11 @@ class Batches:
         return {
             "plans": [
                 plan.stats() if isinstance(plan, Plan) else {"fallback": plan, "open": sorted(variant.open)}
-                for variant, plan in self._plans.items()
+                for variant, plan in self.plans.items()
             ],
             "records_asked_of_the_rules": self.asked,
             "as_groups": self.groups,
         }
 
 
-__all__ = ["VERDICTS", "Batches", "Plan"]
+__all__ = ["Batches", "Facts", "Ruled"]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.display import Displayed, Document, Heading, Span, Table, Tone
-from netsim.index.batches import VERDICTS
 from netsim.index.deciders import Decider
+from netsim.index.plans import VERDICTS
 from netsim.rules.model import Rule, Verdict
 
 _KEYS = ("verdict", "records", "chain", "rule", "id", "file", "line", "text", "undecided")

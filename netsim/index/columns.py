@@ -150,7 +150,12 @@ def _numbers(name: str, given: Any, top: int, kind: type[np.generic]) -> Array:
         also = ", or of words" if name in _WORDS else ""
         raise _refused(name, array, f"{name} is a column of integers 0 to {top}{also}")
     _within(name, array, top)
-    return array.astype(kind, copy=False)
+    return _owned(array.astype(kind, copy=False))
+
+
+def _owned(array: Array) -> Array:
+    """Kernels take arrays that may be written to, which they never do; others are copied."""
+    return array if array.flags.writeable else array.copy()
 
 
 def _within(name: str, array: Array, top: int) -> None:

@@ -108,14 +108,12 @@ class Index:
 
     def batches(self, hook: Point) -> Any:
         """The hook made ready for batches (`index.batches.Batches`)."""
-        from netsim.index.batches import Batches
+        from netsim.index.batches import Batches, Facts
 
         found = self._batches.get(hook)
         if found is None:
-            found = self._batches[hook] = Batches(
-                self.rules, self.deciders, hook, self.addresses, self.limits,
-                lambda values: self.decide(Packet.from_values(values), hook=hook),
-            )  # fmt: skip
+            facts = Facts.of(self.rules, self.addresses)
+            found = self._batches[hook] = Batches(facts, self, hook, self.limits)
         return found
 
     def classify(self, batch: Any, *, hook: Point = Point.FORWARD, threads: int = 1) -> Any:

@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.index import Index
-from netsim.index.batches import VERDICTS, Plan
+from netsim.index.deciders import Deciders
+from netsim.index.flatten import Flattener, Variant
+from netsim.index.plans import VERDICTS
 from netsim.rules.journey import HOOKS, NO_ADDRESSES, Addresses, Turn
 from netsim.rules.model import Point, RuleSet, Verdict
 from netsim.space import Family, Packet
@@ -67,11 +70,21 @@ def differential(seed: int) -> None:
     packets = [any_packet(draw) for _ in range(40)]
     for hook in HOOKS.values():
         check(index, packets, batch(packets), hook)
-        for found in index.batches(hook)._plans.values():
-            if isinstance(found, Plan):
-                for asked in found.stages:
-                    if not isinstance(asked, Turn):
-                        asked.stage.check_invariants(index.deciders)
+
+
+def test_the_stages_keep_their_invariants() -> None:
+    for seed in range(150):
+        rules = any_rules(seed)
+        deciders = Deciders(rules)
+        for hook in HOOKS.values():
+            variant = Variant(hook, Family.IPV4, frozenset({"iif"} if seed % 2 else ()))
+            try:
+                stages = Flattener(rules, deciders, variant, NO_ADDRESSES, DEFAULT_LIMITS).stages()
+            except BudgetExceeded:
+                continue
+            for stage in stages:
+                if not isinstance(stage, Turn):
+                    stage.check_invariants(deciders)
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -9,7 +9,7 @@ import pytest
 
 from netsim.errors import InputError
 from netsim.index import Index
-from netsim.index.batches import VERDICTS
+from netsim.index.plans import VERDICTS
 from netsim.parsers import parse_file
 from netsim.rules.journey import HOOKS
 from netsim.rules.model import Bits, In, RuleSet, Verdict, flat
