@@ -23,6 +23,8 @@ import attrs
 
 BEGIN, END = "% begin of the table that `make bench` prints", "% end of the table"
 
+PACKAGES = {"numpy": "", "netaddr": "netaddr loop", "aerleon": "aclcheck", "oxidd": "OxiDD", "numba": "numba"}
+"""What is named below the table where its peer ran."""
 FAMILIES = ("acl1", "fw1", "ipc1")
 HEAD = "| row | median | best | worst | beside it: median, best (ratios) | build | memory |"
 
@@ -166,9 +168,11 @@ def footer(found: dict[str, Any]) -> Iterator[str]:
         f"{machine['cpu'].get('brand_raw', machine['machine'])}, {machine['cpu'].get('count', '?')} cores"
     ]
     words.append(f"Python {machine['python_version']}")
-    for package in ("numpy", "oxidd", "aerleon", "numba"):
-        with suppress(PackageNotFoundError):
-            words.append(f"{package} {version(package)}")
+    asked = {name for row in rows for name in row["extra_info"].get("peers", {})}
+    for package, peer in PACKAGES.items():
+        if not peer or peer in asked:
+            with suppress(PackageNotFoundError):
+                words.append(f"{package} {version(package)}")
     words += sorted({row["extra_info"]["dpdk"]["version"] for row in rows if "dpdk" in row["extra_info"]})
     yield ", ".join(words) + "."
     for word in sorted({w for row in rows if (w := row["extra_info"].get("without"))}):
