@@ -70,7 +70,7 @@ real-data: .venv/.test
 # the generated ones (100 1k 10k 100k). ClassBench needs NETSIM_DATA; peers that are missing are named below the table.
 bench: .venv/.test
 	@mkdir -p build && rm -f build/bench.json
-	$(PYTEST) $(or $(BENCH),benchmarks) --benchmark-only --benchmark-json=build/bench.json -rs > build/bench.log; \
+	@$(PYTEST) $(or $(BENCH),benchmarks) --benchmark-only --benchmark-json=build/bench.json -rs > build/bench.log; \
 	  status=$$?; $(BIN)/python -m benchmarks.table build/bench.json; \
 	  sed -n '/short test summary/,$$p' build/bench.log; exit $$status
 

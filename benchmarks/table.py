@@ -3,7 +3,8 @@
 With a document, the table also replaces what stands there between the lines `BEGIN` and `END`.
 
 Rows that take records are in millions a second, the others in seconds. Beside them stand peers of the same run, with
-the ratio of medians: how many times as long they take for the same work. Means are geometric, over acl1, fw1, ipc1.
+two ratios: how many times as long they take for the same work, by medians and by best rounds. Means are geometric,
+over acl1, fw1, ipc1.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ import attrs
 
 BEGIN, END = "% begin of the table that `make bench` prints", "% end of the table"
 
+PACKAGES = {"numpy": "", "netaddr": "netaddr loop", "aerleon": "aclcheck", "oxidd": "OxiDD", "numba": "numba"}
+"""What is named below the table where its peer ran."""
 FAMILIES = ("acl1", "fw1", "ipc1")
-HEAD = "| row | median | best | worst | beside it: median (ratio) | build | memory |"
+HEAD = "| row | median | best | worst | beside it: median, best (ratios) | build | memory |"
 
 
 def mean(values: Iterable[float]) -> float:
@@ -47,13 +50,32 @@ def rate(work: float, value: float) -> str:
     return f"{found:.1f} M/s" if found >= 1 else f"{found:.2g} M/s"
 
 
+def times(ratio: float) -> str:
+    return f"{ratio:.{2 if ratio < 10 else 0}f}x"
+
+
 def size(value: float) -> str:
     return f"{value / 1e6:.1f} MB"
 
 
 @attrs.frozen
+class Peer:
+    """What a peer did in a round: seconds for some work, and how many times as long as ours for the same work."""
+
+    work: float
+    median: float
+    best: float
+    ratio: float
+    best_ratio: float
+
+    def text(self) -> str:
+        both = f"{rate(self.work, self.median)}, {rate(self.work, self.best)}"
+        return f"{both} ({times(self.ratio)}, {times(self.best_ratio)})"
+
+
+@attrs.frozen
 class Line:
-    """A row: of one list, or with `mean` of several. `peers` maps names to (work, median, ratio)."""
+    """A row: of one list, or a mean of several."""
 
     name: str
     list: str
@@ -61,14 +83,20 @@ class Line:
     median: float
     best: float
     worst: float
-    peers: dict[str, tuple[float, float, float]]
+    peers: dict[str, Peer]
     build: dict[str, float]
     memory: dict[str, float]
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Line:
         info, stats = row["extra_info"], row["stats"]
-        peers = {name: (p["work"], p["median"], p["ratio"]) for name, p in info.get("peers", {}).items()}
+        work = info.get("work", 1)
+        peers = {
+            name: Peer(
+                p["work"], p["median"], p["best"], p["ratio"], p["best"] * work / p["work"] / stats["min"]
+            )
+            for name, p in info.get("peers", {}).items()
+        }
         build, memory = ({"": info[k]} if k in info else {} for k in ("build", "memory"))
         if dpdk := info.get("dpdk"):
             name = dpdk["algorithm"]
@@ -82,14 +110,10 @@ class Line:
                 lambda m: f", {m[1]}" if m[1] else "",
                 name,
             )
-        work = info.get("work", 1)
         return cls(name, given, work, stats["median"], stats["min"], stats["max"], peers, build, memory)
 
     def text(self) -> str:
-        beside = ", ".join(
-            f"{name} {rate(work, value)} ({ratio:.{2 if ratio < 10 else 0}f}x)"
-            for name, (work, value, ratio) in self.peers.items()
-        )
+        beside = "; ".join(f"{name} {peer.text()}" for name, peer in self.peers.items())
         cells = [
             f"{self.name}: {self.list}" if self.list else self.name,
             rate(self.work, self.median), rate(self.work, self.best), rate(self.work, self.worst), beside,
@@ -111,11 +135,15 @@ def _mean(lines: list[Line], list_: str) -> Line:
     median, best, worst = (
         work * mean(getattr(x, k) / x.work for x in lines) for k in ("median", "best", "worst")
     )
-    return Line(
-        lines[0].name, list_, work, median, best, worst,
-        {k: (work, work * mean(p[k][1] / p[k][0] for p in peers), mean(p[k][2] for p in peers)) for k in common},
-        merged([x.build for x in lines]), merged([x.memory for x in lines]),
-    )  # fmt: skip
+    merged_peers = {
+        name: Peer(
+            work, *(work * mean(getattr(p[name], k) / p[name].work for p in peers) for k in ("median", "best")),
+            *(mean(getattr(p[name], k) for p in peers) for k in ("ratio", "best_ratio")),
+        )
+        for name in common
+    }  # fmt: skip
+    build, memory = merged([x.build for x in lines]), merged([x.memory for x in lines])
+    return Line(lines[0].name, list_, work, median, best, worst, merged_peers, build, memory)
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -140,9 +168,11 @@ def footer(found: dict[str, Any]) -> Iterator[str]:
         f"{machine['cpu'].get('brand_raw', machine['machine'])}, {machine['cpu'].get('count', '?')} cores"
     ]
     words.append(f"Python {machine['python_version']}")
-    for package in ("numpy", "oxidd", "aerleon", "numba"):
-        with suppress(PackageNotFoundError):
-            words.append(f"{package} {version(package)}")
+    asked = {name for row in rows for name in row["extra_info"].get("peers", {})}
+    for package, peer in PACKAGES.items():
+        if not peer or peer in asked:
+            with suppress(PackageNotFoundError):
+                words.append(f"{package} {version(package)}")
     words += sorted({row["extra_info"]["dpdk"]["version"] for row in rows if "dpdk" in row["extra_info"]})
     yield ", ".join(words) + "."
     for word in sorted({w for row in rows if (w := row["extra_info"].get("without"))}):

@@ -223,11 +223,11 @@ def test_the_table_has_peers_and_geometric_means() -> None:
     rows.append(row("test_build[acl1_1k]", 0.003, list="acl1_1k"))
     lines = list(table.table(rows))
     assert lines[2] == (
-        "| classify, uniform: acl1_1k | 100.0 M/s | 200.0 M/s | 50.0 M/s | DPDK AVX512X32 50.0 M/s (2.00x) | 4 ms, DPDK 100 ms"
+        "| classify, uniform: acl1_1k | 100.0 M/s | 200.0 M/s | 50.0 M/s | DPDK AVX512X32 50.0 M/s, 100.0 M/s (2.00x, 2.00x) | 4 ms, DPDK 100 ms"
         " | 2.0 MB, DPDK 8.0 MB |"
     )
     assert lines[5] == (
-        "| classify, uniform: **mean of 3, 1k** | 50.0 M/s | 100.0 M/s | 25.0 M/s | DPDK 25.0 M/s (2.00x) | 4 ms, DPDK 100 ms"
+        "| classify, uniform: **mean of 3, 1k** | 50.0 M/s | 100.0 M/s | 25.0 M/s | DPDK 25.0 M/s, 50.0 M/s (2.00x, 2.00x) | 4 ms, DPDK 100 ms"
         " | 2.0 MB, DPDK 8.0 MB |"
     )
     assert lines[6] == "| build: acl1_1k | 3 ms | 1.5 ms | 6 ms |  |  |  |"
