@@ -23,6 +23,15 @@ settings.register_profile("soak", max_examples=1000, deadline=None, suppress_hea
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def collections() -> None:
+    """With NETSIM_COLLECT the pool is collected before every question: whoever holds an id for too long fails."""
+    if os.environ.get("NETSIM_COLLECT"):
+        from netsim.space.packets import POOL
+
+        POOL.due = lambda: True  # type: ignore[method-assign]
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of the real inputs; without it the test is skipped with one line."""

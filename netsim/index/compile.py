@@ -52,7 +52,7 @@ from netsim.space.fields import (
     interface_value,
     merge_ranges,
 )
-from netsim.space.packets import POOL, applies_node, bits_node, condition_node, field_node
+from netsim.space.packets import POOL, applies_node, bits_node, condition_node, field_node, kept
 from netsim.space.transform import IDENTITY, Transformation
 
 Bounds = tuple[int, int]
@@ -125,6 +125,7 @@ def numbered(texts: Iterable[Hashable], known: Mapping[Any, int] | None = None) 
 
 
 _KNOWN: dict[Hashable, dict[Condition, Bounds]] = {}
+POOL.cache(_KNOWN.clear)
 _CONTEXTS = 64
 """For how many contexts (back end and variables) compiled conditions are kept."""
 
@@ -148,16 +149,19 @@ class Compiler:
             tuple(sorted(self.variables.items())),
             self._deferred,
         )
-        if self.context not in _KNOWN and len(_KNOWN) >= _CONTEXTS:
-            _KNOWN.clear()
-        self._bounds = _KNOWN.setdefault(self.context, {})
 
     @cached_property
     def reads_payload(self) -> bool:
         """Whether later fragments come by and may match a test of ports: then that test is no box."""
         return self.rules.backend == "nft" and not uses_tracking(self.rules)
 
-    @cached_property
+    @kept
+    def _bounds(self) -> dict[Condition, Bounds]:
+        if self.context not in _KNOWN and len(_KNOWN) >= _CONTEXTS:
+            _KNOWN.clear()
+        return _KNOWN.setdefault(self.context, {})
+
+    @kept
     def _payload_ports(self) -> int:
         later = bits_node(FIELDS["fragment"], 1, 1)
         ported = field_node(FIELDS["protocol"], merge_ranges([(p, p) for p in PAYLOAD_PROTOCOLS]))

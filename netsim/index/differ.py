@@ -57,7 +57,7 @@ from netsim.rules.model import (
 )
 from netsim.space.diagram import AND, DIFFER, FALSE, LESS, OR, TRUE, UNION, Operation
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS
-from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, bits_node
+from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, bits_node, kept
 from netsim.space.transform import Transformation, agreement
 
 POINTS = {
@@ -398,7 +398,7 @@ class Differ:
             self.told = self._by_rows(before, after, within.node)
             if self.told is None:
                 reach = reach_of_change(before, after, hook)
-                self.asked = POOL.apply(AND, reach.where, within.node)
+                self.asked = PacketSet(POOL.apply(AND, reach.where, within.node))
                 self.indexes = cut(before, reach), cut(after, reach)
 
     def _by_rows(self, before: Index, after: Index, within: int) -> list[Told] | None:
@@ -413,9 +413,9 @@ class Differ:
             unstable |= unstable_levels(index.rules, self.hook)
         return by_rows(sides[0], sides[1], self.hook, within, unstable)
 
-    @cached_property
+    @kept
     def _journeys(self) -> tuple[Journey, Journey]:
-        a, b = (index.flow.journey(self.asked, self.hook) for index in self.indexes)
+        a, b = (index.flow.journey(self.asked.node, self.hook) for index in self.indexes)
         return a, b
 
     @cached_property
@@ -423,9 +423,9 @@ class Differ:
         """The differing packets by their outcomes before and after; disjoint, none empty."""
         if self.told is not None:
             ways: dict[tuple[int, int], list[int]] = {}
-            for each in self.told:
-                ways.setdefault((each.was, each.now), []).append(each.node)
-            with POOL.lock:
+            with POOL.lock, POOL.question():
+                for each in self.told:
+                    ways.setdefault((each.was, each.now), []).append(each.packets.node)
                 return tuple(
                     (_kind(was, now), Outcome(was), Outcome(now), PacketSet(POOL.fold(OR, nodes)))
                     for (was, now), nodes in sorted(ways.items())
@@ -466,8 +466,11 @@ class Differ:
         if self.told is not None:
             yield from self._regions_of_rows(limit)
             return
-        if not self.parts:
-            return
+        if self.parts:
+            with POOL.question():  # as long as somebody still takes regions
+                yield from self._regions_of_sets(limit)
+
+    def _regions_of_sets(self, limit: int) -> Iterator[Region]:
         nodes = self.indexes[0].limits.nodes
         told = 0
         with POOL.lock, POOL.budget(nodes):
@@ -495,10 +498,10 @@ class Differ:
             told += len(single)
             for each in single:
                 one, two = Side(old, each.chain, each.before), Side(new, each.chain, each.after)
-                yield Region(kind, self.hook, PacketSet(each.node), one, two)
+                yield Region(kind, self.hook, each.packets, one, two)
             if rest := several[len(single) :]:
-                with POOL.lock:
-                    node = POOL.fold(OR, [each.node for each in rest])
+                with POOL.lock, POOL.question():
+                    node = POOL.fold(OR, [each.packets.node for each in rest])
                 yield Region(kind, self.hook, PacketSet(node), Side(old, many=True), Side(new, many=True))
 
 

@@ -24,7 +24,7 @@ from netsim.errors import BudgetExceeded
 from netsim.index.compile import Bounds, Compiler, opened
 from netsim.rules.model import ActionKind, Chain, Outcome, Rule, RuleSet
 from netsim.space.diagram import AND, FALSE, LESS, OUTSIDE, OVERRIDE, TERMINALS, TRUE, UNION, WITHIN
-from netsim.space.packets import POOL
+from netsim.space.packets import POOL, kept
 from netsim.space.transform import IDENTITY, Transformation
 
 Function = dict[Transformation, int]
@@ -88,6 +88,7 @@ class _Compiled:
 
 
 _COMPILED: dict[int, _Compiled] = {}
+POOL.cache(_COMPILED.clear)
 KEPT = 4096
 """How many chains' functions are kept for rule sets to come."""
 
@@ -98,10 +99,16 @@ class Functions:
     def __init__(self, rules: RuleSet, compiler: Compiler) -> None:
         self.rules = rules
         self.compiler = compiler
-        self._functions: dict[str, Function] = {}
-        self._bases: dict[str, Function] = {}
         self._nat_tables = {c.table for c in rules.chains.values() if c.hook is not None and c.hook.nat}
         self._opened: Transformation | None = None
+
+    @kept
+    def _functions(self) -> dict[str, Function]:
+        return {}
+
+    @kept
+    def _bases(self) -> dict[str, Function]:
+        return {}
 
     def is_nat(self, chain: str) -> bool:
         """Whether a chain's translations count: it belongs to a table with NAT hooks."""

@@ -97,12 +97,12 @@ class _Diagrams:
         return self._compiler.rule_bounds(rule)
 
     def overlap(self, a: Rule, b: Rule) -> bool:
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return bool(POOL.apply(AND, self.of(a)[1], self.of(b)[1]))
 
     def inside(self, a: Rule, b: Rule) -> bool:
         """Whether `b` certainly matches whatever `a` may match."""
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return not POOL.apply(LESS, self.of(a)[1], self.of(b)[0])
 
 

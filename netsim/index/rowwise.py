@@ -29,7 +29,7 @@ from netsim.rules.model import (
 )
 from netsim.space.diagram import AND, DIFFER, OR
 from netsim.space.fields import FIELDS
-from netsim.space.packets import POOL
+from netsim.space.packets import POOL, PacketSet
 
 FROM = 300
 """Shorter chains are compared by diagrams."""
@@ -59,7 +59,7 @@ class Told:
     after: Rule | None
     was: int
     now: int
-    node: int
+    packets: PacketSet
 
 
 def listed(chain: Chain) -> Listed | None:
@@ -141,19 +141,21 @@ def by_rows(
     if not found:
         return []
     here = POOL.apply(AND, within, _coming(one, old, hook, within))
-    told: dict[tuple[int, int], Told] = {}
+    nodes: dict[tuple[int, int], list[int]] = {}
+    ways: dict[tuple[int, int], tuple[int, int]] = {}
     for each in found:
         node = POOL.apply(AND, each.node, here)
         if node:
             key = int(a.rows.rule[each.before]), int(b.rows.rule[each.after])
-            if key in told:
-                told[key] = attrs.evolve(told[key], node=POOL.apply(OR, told[key].node, node))
-                continue
-            told[key] = Told(
-                old.name, old.rules[key[0]] if key[0] >= 0 else None, new.rules[key[1]] if key[1] >= 0 else None,
-                int(a.outcomes[each.before]), int(b.outcomes[each.after]), node,
-            )  # fmt: skip
-    return list(told.values())
+            nodes.setdefault(key, []).append(node)
+            ways[key] = int(a.outcomes[each.before]), int(b.outcomes[each.after])
+    return [
+        Told(
+            old.name, old.rules[one] if one >= 0 else None, new.rules[two] if two >= 0 else None,
+            *ways[one, two], PacketSet(POOL.fold(OR, parts)),
+        )
+        for (one, two), parts in nodes.items()
+    ]  # fmt: skip
 
 
 def _coming(index: Index, chain: Chain, hook: Point, within: int) -> int:

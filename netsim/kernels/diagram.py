@@ -6,6 +6,10 @@ Theory of operation. Node `n` tests `level[n]`; its edges are `start[n] .. start
 parent's. `unique` is an open hash table of ids over the contents of nodes; `memo` keeps results of
 operations and may forget (two slots a key, the older is overwritten).
 
+Ids that callers see are larger by `base` than the places in the arrays, those of terminals excepted. `sweep`
+moves what can be reached from some roots to the front of new, smaller arrays, in the order of ids, and raises `base` above
+every id given out before: an id of before a sweep is an `IndexError`, never another function.
+
 `apply` walks pairs of nodes with a stack of frames, one for each level at most; the edges of unfinished
 results lie on the stack `out`. Nothing here allocates: where an array is full the call returns `FULL`, the
 caller grows the arrays and calls again, and what was finished is found in the memo. The same algorithm,
@@ -66,9 +70,11 @@ class Nodes:
     work: cython.int[::1]
     stamp: cython.uint[::1]
     epoch: cython.uint
+    base = cython.declare(cython.longlong, visibility="readonly")
     count = cython.declare(cython.int, visibility="readonly")
     edges = cython.declare(cython.longlong, visibility="readonly")
     out: cython.longlong
+    most: cython.longlong  # edges that there may be before `FULL`, whatever room there is
     ceiling = cython.declare(cython.longlong, visibility="public")
     unique_mask: cython.ulonglong
     memo_mask: cython.ulonglong
@@ -77,6 +83,7 @@ class Nodes:
     def __init__(self, maxima, ceiling):
         n = len(maxima)
         self.levels = n
+        self.base = 0
         self.maxima = memoryview(array("Q", maxima))
         self.ceiling = ceiling
         self.level = memoryview(array("i", [n]) * 1024)
@@ -110,6 +117,7 @@ class Nodes:
         self.epoch = 0
         self.count = 32
         self.edges = 0
+        self.most = 0
         self.out = 0
 
     def declare(self, code, table, left, right, same, commutative):
@@ -126,27 +134,44 @@ class Nodes:
 
     # Looking
 
-    def level_of(self, n: cython.int) -> cython.int:
-        """The level that a node tests; the number of levels for a terminal."""
+    def inner(self, n: cython.longlong) -> cython.int:
+        """The place of an id in the arrays. Raises `IndexError` for one that is not, or no longer, of this pool."""
+        if n >= 32:
+            n -= self.base
+            if n < 32:
+                raise IndexError("this diagram is of before a collection of its pool")
         if n < 0 or n >= self.count:
-            raise IndexError(n)
-        return self.level[n]
+            raise IndexError("no diagram of this pool")
+        return cython.cast(cython.int, n)
 
-    def bounds_of(self, n: cython.int) -> tuple:
+    @cython.cfunc
+    @cython.inline
+    @cython.exceptval(check=False)
+    def _outer(self, n: cython.int) -> cython.longlong:
+        """The id of a place, or what is no place: a terminal, `FULL`, `OVER`."""
+        return n + self.base if n >= 32 else n
+
+    def outer(self, n: cython.int) -> cython.longlong:
+        """The id of a place."""
+        return self._outer(n)
+
+    def level_of(self, node: cython.longlong) -> cython.int:
+        """The level that a node tests; the number of levels for a terminal."""
+        return self.level[self.inner(node)]
+
+    def bounds_of(self, node: cython.longlong) -> tuple:
         """The upper bounds of a node's edges."""
-        if n < 0 or n >= self.count:
-            raise IndexError(n)
+        n: cython.int = self.inner(node)
         if n < 32:
             return ()
         return tuple([self.bound[i] for i in range(self.start[n], self.start[n + 1])])
 
-    def children_of(self, n: cython.int) -> tuple:
+    def children_of(self, node: cython.longlong) -> tuple:
         """The children of a node."""
-        if n < 0 or n >= self.count:
-            raise IndexError(n)
+        n: cython.int = self.inner(node)
         if n < 32:
             return ()
-        return tuple([self.child[i] for i in range(self.start[n], self.start[n + 1])])
+        return tuple([self._outer(self.child[i]) for i in range(self.start[n], self.start[n + 1])])
 
     def memory(self) -> int:
         """The bytes that nodes, edges and the tables over them take."""
@@ -184,18 +209,23 @@ class Nodes:
                         found += 1
         return found
 
-    def reachable(self, root: cython.int) -> list:
-        """The nodes of a function, ascending: children before parents."""
+    @cython.cfunc
+    def _sorted(self, root: cython.int) -> list:
+        """The places of a function's nodes, ascending: children before parents."""
         found: cython.longlong = self._gathered(root)
         return sorted([self.work[i] for i in range(found)])
 
-    def touching(self, root: cython.int, levels) -> set:
+    def reachable(self, root: cython.longlong) -> list:
+        """The nodes of a function, ascending: children before parents."""
+        return [self._outer(n) for n in self._sorted(self.inner(root))]
+
+    def touching(self, root: cython.longlong, levels) -> set:
         """The nodes of a function that test one of `levels` (flags, one for each level) at or below them."""
         n: cython.int
         i: cython.longlong
         flags: cython.uchar[::1] = levels
         found: set = set()
-        nodes: list = self.reachable(root)
+        nodes: list = self._sorted(self.inner(root))
         epoch: cython.uint
         touches: cython.bint
         self.epoch += 1
@@ -209,16 +239,17 @@ class Nodes:
                         break
             if touches:
                 self.stamp[n] = epoch
-                found.add(n)
+                found.add(self._outer(n))
         return found
 
-    def terminals(self, root: cython.int) -> set:
+    def terminals(self, node: cython.longlong) -> set:
         """The terminals that a function takes."""
         i: cython.longlong
         k: cython.longlong
         n: cython.int
         seen: cython.ulonglong = 0
         one: cython.ulonglong = 1
+        root: cython.int = self.inner(node)
         if root < 32:
             return {root}
         size: cython.longlong = self._gathered(root)
@@ -229,9 +260,10 @@ class Nodes:
                     seen |= one << self.child[i]
         return {t for t in range(32) if seen >> t & 1}
 
-    def value(self, n: cython.int, point) -> cython.int:
+    def value(self, node: cython.longlong, point) -> cython.int:
         """The terminal at a point: one value for each level."""
         v: cython.ulonglong
+        n: cython.int = self.inner(node)
         while n >= 32:
             v = point[self.level[n]]
             n = self.child[self._reach(self.start[n], self.start[n + 1], v)]
@@ -239,8 +271,12 @@ class Nodes:
 
     # Growing
 
-    def grow(self) -> None:
-        """More room in every array that is more than half full; untouched pages of it cost nothing."""
+    def grow(self, edges: cython.longlong) -> None:
+        """More room in every array that is more than half full, for `edges` more edges in all.
+
+        Untouched pages of an array cost nothing.
+        """
+        self.most = self.edges + edges
         if self.count * 2 >= len(self.level):
             room = len(self.level) * (4 if len(self.level) >= 65536 else 2)
             self.level = _wider("i", self.level, room)
@@ -290,6 +326,78 @@ class Nodes:
                 if keys[i] != 0:
                     self._keep(keys[i], values[i])
 
+    # Collecting
+
+    def sweep(self, roots) -> list:
+        """Keeps what can be reached from `roots`, and forgets the memo. Returns the new ids of the roots.
+
+        Where an array cannot be had (`MemoryError`) nothing has changed.
+        """
+        n: cython.int
+        i: cython.longlong
+        to: cython.int
+        edge: cython.longlong = 0
+        count: cython.int = self.count
+        inner: list = [self.inner(root) for root in roots]
+        moved: cython.int[::1] = _zeros("i", count)
+        for n in inner:
+            moved[n] = 1
+        with cython.nogil:
+            to = 32
+            for n in range(count - 1, 31, -1):  # parents before children
+                if moved[n] != 0:
+                    to += 1
+                    edge += self.start[n + 1] - self.start[n]
+                    for i in range(self.start[n], self.start[n + 1]):
+                        moved[self.child[i]] = 1
+        room: cython.longlong = _room(2 * to, 1024)
+        edges: cython.longlong = _room(2 * edge, 4096)
+        slots: cython.longlong = min(MEMO, 8 * room)
+        level: cython.int[::1] = _zeros("i", room)
+        start: cython.longlong[::1] = _zeros("q", room + 1)
+        bound: cython.ulonglong[::1] = _zeros("Q", edges)
+        child: cython.int[::1] = _zeros("i", edges)
+        unique: cython.int[::1] = _zeros("i", 2 * room)
+        memo_key: cython.ulonglong[::1] = _zeros("Q", slots)
+        memo_value: cython.int[::1] = _zeros("i", slots)
+        with cython.nogil:
+            to = 0
+            edge = 0
+            for n in range(count):
+                if n < 32 or moved[n] != 0:
+                    moved[n] = to
+                    level[to] = self.level[n]
+                    start[to] = edge
+                    if n >= 32:
+                        for i in range(self.start[n], self.start[n + 1]):
+                            bound[edge] = self.bound[i]
+                            child[edge] = moved[self.child[i]]
+                            edge += 1
+                    to += 1
+            start[to] = edge
+        self.base += count
+        self.level, self.start, self.bound, self.child = level, start, bound, child
+        self.unique, self.unique_mask = unique, 2 * room - 1
+        self.memo_key, self.memo_value, self.memo_mask = memo_key, memo_value, slots - 1
+        self.work, self.stamp, self.epoch = _zeros("i", 32), _zeros("I", 32), 0
+        self.digest = _zeros("I", room)
+        self.count, self.edges, self.most, self.out = to, edge, edge, 0
+        self._redigest()
+        self._rehash()
+        return [self._outer(moved[n]) for n in inner]
+
+    @cython.cfunc
+    def _redigest(self) -> cython.void:
+        n: cython.int
+        i: cython.longlong
+        h: cython.ulonglong
+        with cython.nogil:
+            for n in range(32, self.count):
+                h = self.level[n]
+                for i in range(self.start[n], self.start[n + 1]):
+                    h = self._mixed(h, self.bound[i], self.child[i])
+                self.digest[n] = cython.cast(cython.uint, h >> 32)
+
     # Building
 
     @cython.cfunc
@@ -333,7 +441,11 @@ class Nodes:
         n = self.count
         if n >= self.ceiling:
             return -2
-        if n + 1 >= self.level.shape[0] or self.edges + size > self.bound.shape[0]:
+        if (
+            n + 1 >= self.level.shape[0]
+            or self.edges + size > self.bound.shape[0]
+            or self.edges + size > self.most
+        ):
             return -1
         self.level[n] = level
         self.digest[n] = cython.cast(cython.uint, h)
@@ -364,13 +476,13 @@ class Nodes:
         self.out += 1
         return True
 
-    def node(self, level: cython.int, bounds, children) -> cython.int:
+    def node(self, level: cython.int, bounds, children) -> cython.longlong:
         """The reduced node of these edges, whose children lie below `level`; `FULL` or `OVER`."""
         self.out = 0
         size: cython.longlong = len(bounds)
         i: cython.longlong
         for i in range(size):
-            if not self._push(0, bounds[i], children[i]):
+            if not self._push(0, bounds[i], self.inner(children[i])):
                 return FULL
         if self.out == 1:
             self.out = 0
@@ -378,7 +490,7 @@ class Nodes:
         found: cython.int = self._unite(level, 0)
         if found >= 0:
             self.out = 0
-        return found
+        return self._outer(found)
 
     # Combining
 
@@ -594,17 +706,19 @@ class Nodes:
                     ib += 1
         return result
 
-    def apply(self, code: cython.int, a: cython.int, b: cython.int) -> cython.int:
+    def apply(self, code: cython.int, a: cython.longlong, b: cython.longlong) -> cython.longlong:
         """The operation, point by point: an id, `FULL` or `OVER`."""
         result: cython.int
+        x: cython.int = self.inner(a)
+        y: cython.int = self.inner(b)
         with cython.nogil:
-            result = self._apply(code, a, b)
-        return result
+            result = self._apply(code, x, y)
+        return self._outer(result)
 
     def fold(
         self, code: cython.int, ids: cython.int[::1], size: cython.longlong, done: cython.longlong
     ) -> cython.longlong:
-        """One round of a balanced tree: `ids[i]` becomes ids[2 i] op ids[2 i + 1], in place, for each pair of `size`.
+        """One round of a balanced tree over places: `ids[i]` becomes ids[2 i] op ids[2 i + 1], for each pair of `size`.
 
         Begins at pair `done` and returns how many are ready; fewer than all: call again when there is room.
         """
@@ -627,6 +741,11 @@ def _zeros(code: str, size: int):
     if size * width < 65536 or not hasattr(mmap, "MAP_PRIVATE"):
         return memoryview(array(code, bytes(width * size)))
     return memoryview(mmap.mmap(-1, width * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)).cast(code)
+
+
+def _room(size: int, least: int) -> int:
+    """The power of two at or above `size`, `least` at least."""
+    return max(least, 1 << (size - 1).bit_length())
 
 
 def _wider(code: str, old, size: int):

@@ -13,7 +13,7 @@ import attrs
 
 from netsim.space.diagram import TRUE, LevelMap, Shift
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS, LEVEL_MAXIMA, CtStatus, Family
-from netsim.space.packets import POOL
+from netsim.space.packets import POOL, remembered
 from netsim.space.transform import Transformation, agreement
 
 
@@ -35,7 +35,7 @@ class Crossing:
         return bool(self.status & (CtStatus.SNAT | CtStatus.DNAT))
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def answers(change: Transformation, after: Transformation, family: Family) -> int:
     """The packets whose answer, which is `change` of them, has the ends exchanged with which they left (`after`)."""
     wanted: dict[int, LevelMap] = {}

@@ -134,7 +134,7 @@ def _touched(before: Network, after: Network) -> PacketSet | None:
             for hook in (Point.FORWARD, Point.INPUT, Point.OUTPUT):
                 for *_, packets in Differ(one, two, hook, EVERYTHING).parts:
                     found |= packets
-    with POOL.lock:
+    with POOL.lock, POOL.question():
         opening = POOL.quantify(found.node, _FORGOTTEN, OR)
         more = {*FIELDS["tcp_flags"].levels, *FIELDS["icmp_type"].levels, *FIELDS["icmp_code"].levels}
         answer = exchanged().preimage(POOL, POOL.quantify(opening, more, OR))
@@ -214,7 +214,7 @@ class _Work:
         old, new = (
             matrix(n, names, classes, within=self.scope, progress=self.progress) for n in self.networks
         )
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             elsewhere = PacketSet(POOL.fold(OR, [_elsewhere(old, new, family) for family in Family]))
             differ = _sheets(old.answers.sheets, new.answers.sheets)
         where = None if differ is None else (differ | elsewhere) & self.scope
@@ -291,7 +291,11 @@ def _by_part(sheets: Iterable[Sheet]) -> dict[object, Sheet]:
 
 def _elsewhere(old: Matrix, new: Matrix, family: Family) -> int:
     """The packets that arrive in both and are not the same packet then."""
-    return moved(old.answers.arrivals.get(family, {}), new.answers.arrivals.get(family, {}), _ASIDE)
+    one, two = (
+        {change: packets.node for change, packets in each.answers.arrivals.get(family, {}).items()}
+        for each in (old, new)
+    )
+    return moved(one, two, _ASIDE)
 
 
 # Who decides
@@ -427,7 +431,7 @@ def compare_devices(before: Device, after: Device, *, scope: PacketSet = EVERYTH
 
 def _routed(before: Device, after: Device, scope: PacketSet) -> Iterator[Change]:
     """The packets that routing sends elsewhere, by where."""
-    with POOL.lock:
+    with POOL.lock, POOL.question():
         old, new = forwarding(before), forwarding(after)
         for one in old:
             for two in new:

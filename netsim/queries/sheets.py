@@ -94,7 +94,7 @@ class Answers:
     occurs: dict[tuple[str, str, int], int] = attrs.Factory(dict)
     over_budget: str = ""
     assumed: dict[str, None] = attrs.Factory(dict)
-    arrivals: dict[Family, dict[Transformation, int]] = attrs.Factory(dict)
+    arrivals: dict[Family, dict[Transformation, PacketSet]] = attrs.Factory(dict)
 
 
 Ranges = dict[Family, tuple[Range, ...]]
@@ -191,7 +191,7 @@ def answer(
                 tasks += [(batch, each[half:]), (batch, each[:half])]
                 continue
             found.over_budget = str(error)
-            with POOL.lock:
+            with POOL.lock, POOL.question():
                 task.give_up()
         done += len(batch) * len(each)
         if progress is not None:

@@ -29,7 +29,7 @@ from netsim.queries.traffic import Traffic, joint_answer
 from netsim.rules.model import Tracking
 from netsim.space.diagram import AND, FALSE, OR
 from netsim.space.fields import FIELDS, Family
-from netsim.space.packets import POOL, field_node
+from netsim.space.packets import NOTHING, POOL, PacketSet, field_node
 from netsim.space.transform import IDENTITY, Transformation
 from netsim.topology.model import Device, Interface
 from netsim.topology.network import Instance, Network
@@ -170,7 +170,7 @@ def sweep(
     asked: Sequence[Bundle],
     assumed: dict[str, None],
     paths: int,
-    arrivals: dict[Transformation, int],
+    arrivals: dict[Transformation, PacketSet],
 ) -> list[tuple[int, int, int, int]]:
     """For each bundle: what was asked, and of it what is allowed, blocked and split.
 
@@ -189,7 +189,7 @@ def sweep(
             starts += there.departures(source, packets, IDENTITY)
     there.follow(starts)
     for t in there.arrived:
-        arrivals[t.change] = POOL.apply(OR, arrivals.get(t.change, FALSE), t.packets)
+        arrivals[t.change] = arrivals.get(t.change, NOTHING) | PacketSet(t.packets)
     back = Ends(network, family, [(s, address_node("src", s, family)) for s, _ in sources])
     stopped, perhaps = POOL.fold(OR, there.stopped), POOL.fold(OR, there.perhaps)
     sent = POOL.fold(OR, [node for _, node in sources])

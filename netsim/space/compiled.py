@@ -9,15 +9,17 @@ the interpreter's lock, so everything that may change the arrays holds the pool'
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.kernels import Engine, engine, kernel
 from netsim.space.diagram import Pool
-from netsim.space.operations import FALSE, Operation
+from netsim.space.operations import FALSE, TERMINALS, Operation
 
 T = TypeVar("T")
+NODE_BYTES = 20
+"""The most that an edge takes, its part of the node included."""
 
 
 class _Seen(Generic[T]):
@@ -32,8 +34,10 @@ class _Seen(Generic[T]):
     def __getitem__(self, n: int) -> T:
         return self._of(n)
 
-    def __len__(self) -> int:
-        return int(self._nodes.count)
+    def __iter__(self) -> Iterator[int]:
+        yield from range(TERMINALS)
+        first = TERMINALS + self._nodes.base
+        yield from range(first, first + self._nodes.count - TERMINALS)
 
 
 class CompiledPool(Pool):
@@ -66,16 +70,29 @@ class CompiledPool(Pool):
     def ceiling(self, nodes: int) -> None:
         self._nodes.ceiling = min(nodes, self._most)
 
+    def size(self) -> int:
+        """The number of nodes and terminals."""
+        return int(self._nodes.count)
+
+    def bytes(self) -> int:
+        """The memory that the nodes and the tables over them take."""
+        return int(self._nodes.memory())
+
+    def sweep(self, roots: list[int]) -> list[int]:
+        """Frees the nodes that `roots` do not reach, and moves the others together."""
+        found: list[int] = self._nodes.sweep(roots)
+        self._digests.clear()
+        self.preimages.clear()
+        return found
+
     def _room(self, answer: int) -> None:
         """More room, or the error that says which limit is in the way."""
         if answer != self._full:
             raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
-        if self._nodes.memory() * 2 > self.memory:
-            raise BudgetExceeded(
-                f"this and the questions before it need more than {self.memory >> 20} MiB of diagrams "
-                "(Limits.memory); a new process starts with none"
-            )
-        self._nodes.grow()
+        left = self.allowed - self.bytes()
+        if left < self.memory >> 12:
+            raise self.too_much()
+        self._nodes.grow(left // NODE_BYTES)
 
     def _unite(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
         return self.node(level, bounds, children)
@@ -137,17 +154,17 @@ class CompiledPool(Pool):
         size = len(operands)
         if size < 3:
             return super().fold(operation, operands, empty)
-        ids = array("i", operands)
         with self.lock:
+            ids = array("i", map(self._nodes.inner, operands))
             slot = self._slot(operation)
             while size > 1:
                 done = 0
                 while (done := self._nodes.fold(slot, ids, size, done)) < size // 2:
-                    self.apply(operation, ids[2 * done], ids[2 * done + 1])  # makes room
+                    self._room(self._full if self.size() < self.ceiling else self._full - 1)
                 if size % 2:
                     ids[size // 2] = ids[size - 1]
                 size = (size + 1) // 2
-        return ids[0]
+            return int(self._nodes.outer(ids[0]))
 
 
 def make_pool(maxima: Sequence[int], choice: Engine | None = None) -> Pool:

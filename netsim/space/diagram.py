@@ -16,7 +16,7 @@ Invariants, enforced by `check_invariants`:
 Costs. `apply` is linear in the product of the operands' nodes in the worst case and near the sum in
 practice; a long chain of unions must be folded as a balanced tree (`fold`), since a wide node is copied
 at every touch. Recursion goes as deep as there are levels, a number fixed by the field table and never
-by an input. Memo tables are emptied when they grow past `MEMO`; nodes live as long as their pool.
+by an input. Memo tables are emptied when they grow past `MEMO`; `collection` says how long nodes live.
 Where it is weak: functions that relate two fields (`src == dst`), and bit tests spread over many bits.
 """
 
@@ -24,12 +24,11 @@ from __future__ import annotations
 
 import hashlib
 import random
-import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
+from netsim.space.collection import Kept
 from netsim.space.fields import Range
 from netsim.space.operations import (
     AND,
@@ -62,24 +61,24 @@ EDGE_BYTES = 48
 """About what an edge of a node takes in memory here."""
 
 
-class Pool:
+class Pool(Kept):
     """The nodes over one list of levels. `maxima[i]` is the largest value of level i.
 
-    Ids are meaningful inside the pool only. `lock` guards it when several threads share it.
+    Ids are meaningful inside the pool only, and until a collection (`collection`); here none is given out twice.
     """
 
     def __init__(
         self, maxima: Sequence[int], *, nodes: int = DEFAULT_LIMITS.nodes, memory: int = DEFAULT_LIMITS.memory
     ) -> None:
+        super().__init__(memory)
         self.maxima = tuple(maxima)
         self.ceiling = nodes
-        self.memory = memory
         self._edges = 0
-        self.lock = threading.RLock()
+        self._next = TERMINALS
         bottom = len(self.maxima)
-        self.level: list[int] = [bottom] * TERMINALS
-        self.bounds: list[tuple[int, ...]] = [()] * TERMINALS
-        self.children: list[tuple[int, ...]] = [()] * TERMINALS
+        self.level: dict[int, int] = dict.fromkeys(range(TERMINALS), bottom)
+        self.bounds: dict[int, tuple[int, ...]] = dict.fromkeys(range(TERMINALS), ())
+        self.children: dict[int, tuple[int, ...]] = dict.fromkeys(range(TERMINALS), ())
         self._unique: dict[tuple[int, tuple[int, ...], tuple[int, ...]], int] = {}
         self._memo: dict[tuple[int, int, int], int] = {}
         self._digests: dict[int, bytes] = {}
@@ -112,19 +111,16 @@ class Pool:
         key = (level, tuple(bounds), tuple(children))
         found = self._unique.get(key)
         if found is None:
-            found = len(self.level)
-            if found >= self.ceiling:
+            if len(self.level) >= self.ceiling:
                 raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
+            if (self._edges + len(key[1])) * EDGE_BYTES > self.allowed:
+                raise self.too_much()
             self._edges += len(key[1])
-            if self._edges * EDGE_BYTES > self.memory:
-                raise BudgetExceeded(
-                    f"this and the questions before it need more than {self.memory >> 20} MiB of diagrams "
-                    "(Limits.memory); a new process starts with none"
-                )
-            self._unique[key] = found
-            self.level.append(level)
-            self.bounds.append(key[1])
-            self.children.append(key[2])
+            found = self._unique[key] = self._next
+            self._next += 1
+            self.level[found] = level
+            self.bounds[found] = key[1]
+            self.children[found] = key[2]
         return found
 
     def interval(self, level: int, ranges: Sequence[Range], inside: int = TRUE, outside: int = FALSE) -> int:
@@ -559,19 +555,37 @@ class Pool:
             raise ValueError("these are not the nodes of a packet set")
         return ids[root]
 
-    @contextmanager
-    def budget(self, nodes: int) -> Iterator[None]:
-        """Inside, at most `nodes` new nodes; past that `BudgetExceeded`."""
-        before = self.ceiling
-        self.ceiling = min(before, len(self.level) + nodes)
-        try:
-            yield
-        finally:
-            self.ceiling = before
+    # What is kept
+
+    def size(self) -> int:
+        """The number of nodes and terminals."""
+        return len(self.level)
+
+    def bytes(self) -> int:
+        """About what the nodes take."""
+        return self._edges * EDGE_BYTES
+
+    def sweep(self, roots: list[int]) -> list[int]:
+        """Frees the nodes that `roots` do not reach; those that stay keep their ids."""
+        stay: set[int] = set()
+        stack = list(roots)
+        while stack:
+            n = stack.pop()
+            if n >= TERMINALS and n not in stay:
+                stay.add(n)
+                stack.extend(self.children[n])
+        for n in [n for n in self.level if n >= TERMINALS and n not in stay]:
+            bounds = self.bounds.pop(n)
+            self._edges -= len(bounds)
+            del self._unique[self.level.pop(n), bounds, self.children.pop(n)]
+            self._digests.pop(n, None)
+        self._memo.clear()
+        self.preimages.clear()
+        return roots
 
     def check_invariants(self) -> None:
         """Raises `AssertionError` if one of D1-D4 does not hold."""
-        for n in range(TERMINALS, len(self.level)):
+        for n in [n for n in self.level if n >= TERMINALS]:
             level, bounds, children = self.level[n], self.bounds[n], self.children[n]
             assert len(bounds) == len(children) >= 2, f"D3: node {n}"
             assert all(self.level[c] > level for c in children), f"D1: node {n}"

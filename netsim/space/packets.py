@@ -16,16 +16,17 @@ A set made of no packets is empty, `EVERYTHING.every(f)` is everything, `NOTHING
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from netsim.space import addresses
 from netsim.space.addresses import PrefixLike, Ranges
+from netsim.space.collection import Computed
 from netsim.space.compiled import make_pool
-from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, XOR, Operation
+from netsim.space.diagram import AND, FALSE, LESS, OR, TERMINALS, TRUE, XOR, Operation
 from netsim.space.fields import (
     ADDRESS_FIELDS,
     FIELDS,
@@ -53,7 +54,38 @@ if TYPE_CHECKING:
     import netaddr
 
 POOL = make_pool(LEVEL_MAXIMA)
-"""The pool of every packet set in this process."""
+"""The pool of every packet set in this process. Whoever holds its ids does as `space.collection` says."""
+
+Asked = TypeVar("Asked", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+def question(ask: Asked) -> Asked:
+    """A function that holds ids of `POOL` while it runs."""
+
+    @wraps(ask)
+    def asked(*args: Any, **kwargs: Any) -> Any:
+        with POOL.question():
+            return ask(*args, **kwargs)
+
+    return asked  # type: ignore[return-value]
+
+
+def kept(compute: Callable[[Any], T]) -> Computed[T]:
+    """An attribute that is computed once, and anew after a collection, since ids of `POOL` are in it."""
+    return Computed(POOL, compute)
+
+
+def remembered(size: int | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """A function whose last `size` results (None: all) are remembered until a collection, since ids are in them."""
+
+    def wrapped(function: Callable[..., T]) -> Callable[..., T]:
+        found = lru_cache(maxsize=size)(function)
+        POOL.cache(found.cache_clear)
+        return found
+
+    return wrapped
+
 
 _HALF = (1 << 64) - 1
 VARIABLE_LEVELS = frozenset(FIELDS["variables"].levels)
@@ -115,7 +147,7 @@ def bits_node(field: Field, care: int, value: int) -> int:
     return node
 
 
-@cache
+@remembered()
 def applies_node(name: str) -> int:
     """The points to which field `name` applies."""
     node = TRUE
@@ -129,7 +161,7 @@ def applies_node(name: str) -> int:
     return node
 
 
-@lru_cache(maxsize=1)
+@remembered()
 def well_formed_node() -> int:
     """The points in which every field that does not apply is 0, and so are the unmodelled variables."""
     node = TRUE
@@ -184,10 +216,12 @@ class PacketSet:
 
     def __init__(self, node: int) -> None:
         self._node = node
+        if node >= TERMINALS:
+            POOL.hold(self)
 
     @property
     def node(self) -> int:
-        """The id of the diagram in `POOL`; for the layers above."""
+        """The id of the diagram in `POOL`; for the layers above, inside a question."""
         return self._node
 
     # Algebra
@@ -222,7 +256,7 @@ class PacketSet:
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, PacketSet):
             return NotImplemented
-        return self <= other and self._node != other._node
+        return self <= other and self != other
 
     def __ge__(self, other: object) -> bool:
         return other <= self if isinstance(other, PacketSet) else NotImplemented
@@ -231,7 +265,10 @@ class PacketSet:
         return other < self if isinstance(other, PacketSet) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
-        return self._node == other._node if isinstance(other, PacketSet) else NotImplemented
+        if not isinstance(other, PacketSet):
+            return NotImplemented
+        with POOL.lock:
+            return self._node == other._node
 
     def __hash__(self) -> int:
         return int.from_bytes(self.digest()[:8], "big", signed=True)
@@ -270,10 +307,11 @@ class PacketSet:
 
     def boxes(self, *, limit: int | None = None) -> Iterator[Box]:
         """Disjoint boxes whose union is the set; at most `limit` of them (then they do not exhaust it)."""
-        for n, path in enumerate(POOL.paths(self._node)):
-            if limit is not None and n >= limit:
-                return
-            yield _box(path)
+        with POOL.question():  # as long as somebody still takes boxes
+            for n, path in enumerate(POOL.paths(self._node)):
+                if limit is not None and n >= limit:
+                    return
+                yield _box(path)
 
     def addresses(self, side: str) -> netaddr.IPSet:
         """The addresses of `"src"` or `"dst"` that occur, as netaddr's set."""

@@ -16,7 +16,7 @@ from netsim.rules.model import RuleSet
 from netsim.space.addresses import ranges as address_ranges
 from netsim.space.diagram import FALSE, OR
 from netsim.space.fields import ADDRESS_FIELDS, Family, Range, complement_ranges, merge_ranges
-from netsim.space.packets import POOL, condition_node
+from netsim.space.packets import POOL, condition_node, kept
 from netsim.topology.addresses import Addresses, addresses_of, common, count, less
 from netsim.topology.forwarding import Forward, forwarding, grouped, martians, resolved, reverse_path
 from netsim.topology.model import Assumption, Device, Host, Prefix, Service, Subnet, Zone
@@ -54,7 +54,7 @@ def _by_name(items: Any) -> Mapping[str, Any]:
     return {item.name: item for item in items}
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class Network(Displayed):
     """A frozen network. Names of devices, hosts, services, subnets and declared zones are distinct.
 
@@ -89,6 +89,10 @@ class Network(Displayed):
     def __hash__(self) -> int:
         return hash(tuple(tuple(sorted(part)) for part in self._key()))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: what a site says, not what was compiled from it."""
+        return {field.name: self.__dict__[field.name] for field in attrs.fields(Network)}
+
     # What is compiled, once a network
 
     @cached_property
@@ -116,17 +120,17 @@ class Network(Displayed):
             found[name] = tuple(_index(r, own, mine.get(name, {})) for r in device.rulesets)
         return found
 
-    @cached_property
+    @kept
     def forwards(self) -> Mapping[str, tuple[Forward, ...]]:
         """The forwarding of each device."""
         return {name: _forwarding(device) for name, device in self.devices.items()}
 
-    @cached_property
+    @kept
     def ways(self) -> Mapping[str, tuple[Forward, ...]]:
         """The forwarding of each device, with the routes that go the same way joined."""
         return {name: grouped(forwards) for name, forwards in self.forwards.items()}
 
-    @cached_property
+    @kept
     def refused(self) -> Mapping[tuple[str, str], tuple[tuple[str, int], ...]]:
         """What routing refuses on each interface of each device, by name: martians and reverse paths."""
         found: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {}
@@ -348,7 +352,7 @@ class Network(Displayed):
                     found.setdefault((p.family, p.address), {})[device.name] = None
         return {address: tuple(names) for address, names in found.items()}
 
-    @cached_property
+    @kept
     def attached(self) -> Mapping[tuple[str, Family], int]:
         """Link and family -> the packets whose destination is an end system that is known to be there."""
         found: dict[tuple[str, Family], list[Range]] = {}
@@ -363,7 +367,7 @@ class Network(Displayed):
                 found.setdefault((link, family), []).extend(ranges)
         return {key: _destinations(key[1], ranges) for key, ranges in found.items()}
 
-    @cached_property
+    @kept
     def near(self) -> Mapping[tuple[str, Family], int]:
         """Link and family -> the packets whose destination a host there takes to be on the link."""
         found: dict[tuple[str, Family], list[Range]] = {}
@@ -485,6 +489,7 @@ def register(name: str, query: Any) -> None:
 
 _INDEXES: dict[Hashable, tuple[RuleSet, Index]] = {}
 _FORWARDS: dict[int, tuple[Device, tuple[Forward, ...]]] = {}
+POOL.cache(_FORWARDS.clear)
 _KEPT = 256
 
 

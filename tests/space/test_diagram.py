@@ -250,7 +250,7 @@ def drawn(pool: d.Pool, seed: int, steps: int = 250) -> list[bytes]:
     mapping: dict[int, d.LevelMap] = {0: d.Const(2), 5: d.Choice(((3, 2**60),)), 1: d.Parity((3,), 1)}
     found += [pool.digest(pool.substitute(n, mapping, d.OR)) for n in made[-20:]]
     assert pool.terminals(folded) == {c for n in pool.reachable(folded) for c in pool.children[n] if c < 32}
-    assert len(pool.level) > 1024 or steps < 250
+    assert pool.size() > 1024 or steps < 250
     return found
 
 

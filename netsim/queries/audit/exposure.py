@@ -289,13 +289,12 @@ def answer_findings(index: Index) -> Iterator[Finding]:
     if rules.family is not None:
         opening &= packets(family=rules.family)
     outcomes = index.outcomes(EVERYTHING)
-    sure = outcomes.get(Outcome.ACCEPT, NOTHING).node
-    with POOL.lock, POOL.budget(index.limits.nodes):
-        accepted = POOL.fold(OR, [part.node for mask, part in outcomes.items() if mask & Outcome.ACCEPT])
+    sure = outcomes.get(Outcome.ACCEPT, NOTHING)
     lost: list[tuple[PacketSet, Transformation]] = []
-    with POOL.lock, POOL.budget(index.limits.nodes):
+    with POOL.lock, POOL.budget(2 * index.limits.nodes):
+        accepted = POOL.fold(OR, [part.node for mask, part in outcomes.items() if mask & Outcome.ACCEPT])
         for protocol in (6, 17):
-            asked = POOL.apply(AND, POOL.apply(AND, opening.node, packets(protocol=protocol).node), sure)
+            asked = POOL.apply(AND, POOL.apply(AND, opening.node, packets(protocol=protocol).node), sure.node)
             for family in Family if rules.family is None else (rules.family,):
                 change = _answer(protocol, family, untracked)
                 mine = POOL.apply(AND, asked, packets(family=family).node)
