@@ -75,6 +75,7 @@ class Nodes:
     edges = cython.declare(cython.longlong, visibility="readonly")
     out: cython.longlong
     most: cython.longlong  # edges that there may be before `FULL`, whatever room there is
+    wanted = cython.declare(cython.longlong, visibility="readonly")  # edges of the node that found no room
     ceiling = cython.declare(cython.longlong, visibility="public")
     unique_mask: cython.ulonglong
     memo_mask: cython.ulonglong
@@ -118,6 +119,7 @@ class Nodes:
         self.count = 32
         self.edges = 0
         self.most = 0
+        self.wanted = 0
         self.out = 0
 
     def declare(self, code, table, left, right, same, commutative):
@@ -277,6 +279,7 @@ class Nodes:
         Untouched pages of an array cost nothing.
         """
         self.most = self.edges + edges
+        self.wanted = 0
         if self.count * 2 >= len(self.level):
             room = len(self.level) * (4 if len(self.level) >= 65536 else 2)
             self.level = _wider("i", self.level, room)
@@ -446,6 +449,7 @@ class Nodes:
             or self.edges + size > self.bound.shape[0]
             or self.edges + size > self.most
         ):
+            self.wanted = size
             return -1
         self.level[n] = level
         self.digest[n] = cython.cast(cython.uint, h)

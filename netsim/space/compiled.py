@@ -89,10 +89,10 @@ class CompiledPool(Pool):
         """More room, or the error that says which limit is in the way."""
         if answer != self._full:
             raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
-        left = self.allowed - self.bytes()
-        if left < self.memory >> 12:
+        edges = (self.allowed - self.bytes()) // NODE_BYTES
+        if edges < max(1024, self._nodes.wanted):
             raise self.too_much()
-        self._nodes.grow(left // NODE_BYTES)
+        self._nodes.grow(edges)
 
     def _unite(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
         return self.node(level, bounds, children)

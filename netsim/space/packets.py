@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -56,19 +56,7 @@ if TYPE_CHECKING:
 POOL = make_pool(LEVEL_MAXIMA)
 """The pool of every packet set in this process. Whoever holds its ids does as `space.collection` says."""
 
-Asked = TypeVar("Asked", bound=Callable[..., Any])
 T = TypeVar("T")
-
-
-def question(ask: Asked) -> Asked:
-    """A function that holds ids of `POOL` while it runs."""
-
-    @wraps(ask)
-    def asked(*args: Any, **kwargs: Any) -> Any:
-        with POOL.question():
-            return ask(*args, **kwargs)
-
-    return asked  # type: ignore[return-value]
 
 
 def kept(compute: Callable[[Any], T]) -> Computed[T]:

@@ -87,6 +87,7 @@ def test_overlaps_are_never_missed(many: list[Box], box: Box) -> None:
 
 
 @given(st.lists(conditions, max_size=3))
+@POOL.question()
 def test_the_box_of_conditions_is_their_set(found: list[Condition]) -> None:
     box = box_of(found)
     if box is None:

@@ -17,12 +17,13 @@ from netsim.index.witness import Visits
 from netsim.rules.model import ActionKind, Point, RuleSet
 from netsim.space import NOTHING, Packet, packets
 from netsim.space.fields import Family
-from netsim.space.packets import EVERYTHING, PacketSet
+from netsim.space.packets import EVERYTHING, POOL, PacketSet
 from tests.strategies import NATS, rule_sets, small_packets
 
 NATS_OPEN = [(nat,) for nat in NATS[1:]]
 
 
+@POOL.question()
 def _whole(rules: RuleSet) -> set[str]:
     """The rules that some packet meets, by one walk over everything."""
     index = Index(rules)

@@ -33,6 +33,7 @@ def _without(rules: RuleSet, gone: list[Rule]) -> RuleSet:
     )
 
 
+@POOL.question()
 def same(before: RuleSet, after: RuleSet) -> bool:
     """Whether every packet gets the same and every observer sees the same: one walk over everything."""
     variables = Index(before).flow.functions.compiler.variables
@@ -50,6 +51,7 @@ def same(before: RuleSet, after: RuleSet) -> bool:
     return True
 
 
+@POOL.question()
 def _shown(rules: RuleSet, rule: Rule) -> bool:
     """Whether an observer sees a packet that the rule, or what it calls, may have changed."""
     names = written(rule)

@@ -32,7 +32,7 @@ def network(rng: random.Random) -> netsim.Network:
 
 def edited(rng: random.Random, net: netsim.Network) -> netsim.Network:
     """One or two edits: of rules, of a policy, of a whole rule set, of a route, or an interface that goes down."""
-    for _ in range(rng.randint(1, 2)):
+    for n in range(rng.randint(1, 2)):
         name = rng.choice(sorted(net.devices))
         device = net.devices[name]
         links = sorted(i.link for i in device.interfaces)
@@ -52,7 +52,8 @@ def edited(rng: random.Random, net: netsim.Network) -> netsim.Network:
         elif kind == "policy":
             edit = edit.policy(f"{name}:filter/FORWARD", rng.choice(["ACCEPT", "DROP"]))
         elif kind == "route":
-            edit = edit.add_route(name, f"blackhole 10.0.{rng.randrange(len(LINKS))}.0/28 metric 7")
+            metric = 7 + n  # two routes of one prefix have different ones
+            edit = edit.add_route(name, f"blackhole 10.0.{rng.randrange(len(LINKS))}.0/28 metric {metric}")
         elif kind == "down":
             edit = edit.down(f"{name}:{rng.choice(links)}")
         else:

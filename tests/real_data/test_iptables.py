@@ -79,6 +79,7 @@ def test_nearly_every_rule_is_modelled_in_full(data: Path) -> None:
     assert modelled / total >= 0.95
 
 
+@POOL.question()
 def _accepted(rules: RuleSet, chain: str, closure: str) -> PacketSet:
     """What a base chain may accept ("upper") or surely accepts ("lower")."""
     index = netsim.Rules(rules).index

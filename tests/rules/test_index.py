@@ -17,6 +17,7 @@ from tests.strategies import rule_sets, small_packets
 
 
 @given(rule_sets(), small_packets(), small_packets())
+@POOL.question()
 def test_one_packet_and_the_sets_agree_with_the_specification(
     rules: RuleSet, first: Packet, second: Packet
 ) -> None:

@@ -1,0 +1,181 @@
+"""What a pool keeps and what it may forget: handles, caches, questions and collection.
+
+Theory of operation. Ids of nodes are plain numbers, so a pool cannot see who holds one. Three rules make it
+possible to free nodes all the same:
+
+- a *handle* (a `PacketSet`) is known to the pool by a weak reference, and keeps its nodes;
+- a *cache* that holds ids is registered (`cache`, or `Computed` for what an object computes once) and is emptied;
+- any other id is held inside a *question* only, or while `lock` is held.
+
+A collection happens where the outermost question begins and the pool is larger than `patience` bytes and than
+twice what the last collection left; never while a question runs in any thread. It keeps what handles reach. An id of before it
+raises `IndexError` when it is used: a rule that somebody broke is an error, never another set.
+
+A question may add a quarter of `memory` to what was there when it began, whatever was asked before it; so an
+answer does not depend on earlier questions. Nodes together stay below half of `memory`, since arrays that grow are copied.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, Protocol, TypeVar, overload
+
+from netsim.errors import BudgetExceeded
+
+T = TypeVar("T")
+
+
+class Handle(Protocol):
+    """What keeps the nodes of one function; `_node` is its id, moved by collections."""
+
+    _node: int
+
+
+class Kept(ABC):
+    """The part of a pool that knows what is still needed. `lock` guards it when several threads share it."""
+
+    ceiling: int
+    memory: int
+
+    def __init__(self, memory: int) -> None:
+        self.memory = memory
+        self.patience = memory // 4
+        self.epoch = object()
+        """Another one behind each collection, and in each process: never equal to one that was pickled."""
+        self.lock = threading.RLock()
+        self._asked = 0
+        self._before = 0  # bytes when the outermost question began
+        self._left = 0  # bytes that the last collection left
+        self._handles: list[weakref.ref[Any]] = []
+        self._handles_checked = 1024
+        self._caches: list[Callable[[], None]] = []
+
+    # What an engine says
+
+    @abstractmethod
+    def size(self) -> int:
+        """The number of nodes."""
+
+    @abstractmethod
+    def bytes(self) -> int:
+        """The memory that the nodes take."""
+
+    @abstractmethod
+    def sweep(self, roots: list[int]) -> list[int]:
+        """Frees the nodes that `roots` do not reach. Returns the ids of the roots behind that."""
+
+    # Who holds nodes
+
+    def hold(self, handle: Any) -> None:
+        """The nodes of a handle are kept as long as there is the handle."""
+        self._handles.append(weakref.ref(handle))
+        if len(self._handles) > self._handles_checked:
+            with self.lock:
+                self._handles = [ref for ref in self._handles if ref() is not None]
+                self._handles_checked = max(1024, 2 * len(self._handles))
+
+    def cache(self, clear: Callable[[], None]) -> None:
+        """`clear` empties a cache of ids that lives as long as the process; a collection calls it."""
+        self._caches.append(clear)
+
+    # Questions
+
+    @property
+    def allowed(self) -> int:
+        """How many bytes the nodes may take while the present question runs."""
+        return min(self._before + self.memory // 4, self.memory // 2)
+
+    def too_much(self) -> BudgetExceeded:
+        """The error of a question that does not fit."""
+        if self._before + self.memory // 4 <= self.memory // 2:
+            return BudgetExceeded(
+                f"this needs more than {self.memory // 4 >> 20} MiB of diagrams (a quarter of Limits.memory)"
+            )
+        return BudgetExceeded(
+            f"this does not fit beside the packet sets that are kept, {self._before >> 20} MiB of diagrams "
+            f"(half of Limits.memory is for both); drop some of them"
+        )
+
+    def due(self) -> bool:
+        """Whether it is time to collect."""
+        return self.bytes() > max(self.patience, 2 * self._left)
+
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """Inside, ids stay what they are. Questions may be nested, and asked by several threads."""
+        with self.lock:
+            if not self._asked:
+                if self.due():
+                    self.collect()
+                self._before = self.bytes()
+            self._asked += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._asked -= 1
+
+    @contextmanager
+    def budget(self, nodes: int) -> Iterator[None]:
+        """A question with at most `nodes` new nodes; past that `BudgetExceeded`."""
+        with self.question():
+            before = self.ceiling
+            self.ceiling = min(before, self.size() + nodes)
+            try:
+                yield
+            finally:
+                self.ceiling = before
+
+    def collect(self) -> bool:
+        """Frees what no handle reaches, unless a question is running; says whether it did."""
+        with self.lock:
+            if self._asked:
+                return False
+            handles = [handle for ref in self._handles if (handle := ref()) is not None]
+            for clear in self._caches:
+                clear()
+            self.epoch = object()
+            for handle, node in zip(handles, self.sweep([h._node for h in handles]), strict=True):
+                handle._node = node
+            self._left = self.bytes()
+            return True
+
+
+class Computed(Generic[T]):
+    """An attribute that is computed once and holds ids of a pool, until a collection of that pool forgets it.
+
+    Its object has a `__dict__`.
+    """
+
+    def __init__(self, pool: Kept, compute: Callable[[Any], T]) -> None:
+        self.pool = pool
+        self.compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Computed[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> Computed[T] | T:
+        if instance is None:
+            return self
+        found = instance.__dict__.get(self.name)
+        if found is not None and found[0] is self.pool.epoch:
+            return found[1]  # type: ignore[no-any-return]
+        with self.pool.question():
+            value = self.compute(instance)
+            instance.__dict__[self.name] = (self.pool.epoch, value)
+        return value
+
+    def __set__(self, instance: object, value: T) -> None:
+        raise AttributeError(f"{self.name} is computed")
+
+
+__all__ = ["Computed", "Handle", "Kept"]
