@@ -180,7 +180,7 @@ def test_boxes_that_are_still_taken_hold_a_collection_up() -> None:
 
 
 def test_a_network_is_pickled_without_what_was_compiled() -> None:
-    net = netsim.load(Path(netsim.__file__).parent / "demo_site")
+    net = netsim.load(Path(netsim.__file__).parent / "demo_site" / "during")
     net.reach("auth", "db")
     again = pickle.loads(pickle.dumps(net))
     assert "forwards" in net.__dict__
