@@ -113,7 +113,9 @@ class Classifier:
         words = {c: pair for c, pair in words.items() if pair[0].any()}
         numbers = member.astype(np.int32)
         try:
-            return part_of(low, high, words, numbers, self.limits, self._kernel, self._layout, self._view)
+            return part_of(
+                low, high, words, numbers, len(rows), self.limits, self._kernel, self._layout, self._view
+            )
         except TooMany:
             return self._vectors({c: (low[c], high[c]) for c in low} | words, numbers)
 
@@ -211,7 +213,7 @@ class Classifier:
         kernel, view = self._kernel, self._view
         assert kernel is not None
         names = [
-            *(axis.columns[0] if len(axis.columns) == 1 else "" for axis in part.axes),
+            *(axis.columns[0] if axis.direct else "" for axis in part.axes),
             *[*program.bytes, "", "", "", ""][:INPUTS],
             *[*program.words, "", "", "", ""][:INPUTS],
         ]
@@ -248,7 +250,9 @@ class Classifier:
         k, view = self._kernel, self._view
         assert k is not None
         step, names = None, part.axes[-1 - what].columns if what < 0 else ()
-        starts: U64 | None = part.axes[-1 - what].starts if what < 0 else None
+        starts: U64 | None = None
+        if what < 0:
+            starts = part.axes[-1 - what].starts if len(names) == 2 else part.axes[-1 - what].starts[0]
         if what >= 0:
             step = part.steps[what]
             names, starts = (step.column,), step.starts
@@ -431,7 +435,7 @@ def _checked(rows: Rows, columns: Mapping[str, Any]) -> tuple[int, dict[str, NDA
                 f"column {name!r} goes from {int(array.min())} to {int(array.max())}",
                 hint=f"its values are 0 to {top}",
             )
-        taken[name] = array
+        taken[name] = array.view(np.uint8) if array.dtype.kind == "b" else array
     size = max(size, 0)
     for name in rows.columns:
         if name not in taken:
