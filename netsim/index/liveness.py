@@ -364,20 +364,22 @@ class Liveness:
                 cuts.append((hook, reach, cut(self.index, reach)))
             leading = self._leading(chain.name)
             members: dict[int, Rule] = {}
+            unmet: set[int] = set()
             for hook, reach, index in cuts:
                 watch = Watch(met={})
                 index.flow.journey(reach.where, hook, watch)
                 for each in index.rules.rules():
-                    if (
-                        each is not rule
-                        and (watch.met or {}).get(id(each))
-                        and (each.action.kind is not ActionKind.CONTINUE or each.effects)
-                        and not (
-                            each.action.kind in (ActionKind.JUMP, ActionKind.GOTO)
-                            and each.action.chain in leading
-                        )
+                    if each is rule or (
+                        each.action.kind in (ActionKind.JUMP, ActionKind.GOTO)
+                        and each.action.chain in leading
                     ):
+                        continue
+                    if not (watch.met or {}).get(id(each)):
+                        unmet.add(id(each))
+                    elif each.action.kind is not ActionKind.CONTINUE or each.effects:
                         members[id(each)] = each
+            # What nothing meets goes first: it would take the packets of members that are tried without.
+            unmet -= members.keys()
 
             spent = 0
 
@@ -385,7 +387,7 @@ class Liveness:
                 nonlocal spent
                 spent += 1
                 for hook, reach, index in cuts:
-                    gone = {i for i in members if i not in kept}
+                    gone = {i for i in members if i not in kept} | unmet
                     rules = _without(index.rules, gone)
                     less = Index(
                         rules, addresses=index.addresses, variables=index.variables, whole=index.whole
