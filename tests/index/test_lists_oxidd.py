@@ -48,7 +48,7 @@ class Functions(Bdd):
         super().__init__(given, nodes=1 << 20)
         (place,) = self.manager.add_vars(1)
         self.bits["fragment"] = [self.manager.var(place)]
-        self.field = [name for name, bits in self.bits.items() for _ in bits]  # of each bit
+        self.field: list[str] = [name for name, bits in self.bits.items() for _ in bits]  # of each bit
         ported = self.none
         for number in PORT_PROTOCOLS:
             above = self._at_least(self.bits["protocol"], number + 1)
@@ -102,7 +102,8 @@ class Functions(Bdd):
         return Counter(self._field(each) for each in found)
 
     def _field(self, function: Any) -> str:
-        return self.field[function.node_level()]
+        place: int = function.node_level()
+        return self.field[place]
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -168,7 +168,7 @@ def test_showing_and_keeping() -> None:
 
 
 def test_frame() -> None:
-    import pandas
+    import pandas  # type: ignore[import-untyped]
 
     empty = Network.build().matrix().frame()
     assert tuple(empty.columns) == Matrix.COLUMNS
