@@ -53,6 +53,8 @@ LONG = 200
 """More takers than these are asked as rows (`rowaudit.BoxCover`)."""
 TRIES = 6
 """How many random points of a rule's box are tried before the exact question."""
+UNCONFIRMED = 16
+"""After so many rules of which no walk says what the diagrams do, one packet is tried for each."""
 EVALUATIONS = 200
 """How many cuts are computed to make one cover irredundant."""
 
@@ -113,6 +115,7 @@ class Liveness:
         self._unstable: dict[Point, set[int]] = {}
         self._dead: dict[int, Dead] = {}
         self._open: dict[int, Rule] = {}
+        self._unconfirmed = 0
         family = self.rules.family
         self.mine: Box = {} if family is None else {"family": ((int(family), int(family)),)}
         self.fragments = self.rules.backend == "nft" and not uses_tracking(self.rules)
@@ -272,6 +275,8 @@ class Liveness:
             for _ in range(TRIES):
                 if self._try(rule, chain, {**box, **found.point}, self._rng):
                     return
+                if self._walk.ruling is None:
+                    break
         self._exactly(rule, chain)
 
     def _try(self, rule: Rule, chain: Chain, box: Box, rng: random.Random | None = None) -> bool:
@@ -332,10 +337,16 @@ class Liveness:
         """A packet of a set of packets that meet the rule: one of which the walk says so too, if it is found."""
         first = found.sample()
         assert first is not None
-        for packet in (first, *(found.sample(seed=seed) for seed in range(TRIES))):
+        tries = TRIES if self._unconfirmed < UNCONFIRMED else 0
+        packet: Packet | None = first
+        for seed in range(tries + 1):
             assert packet is not None
             if id(rule) in self._visited(packet.values(), hook):
                 return packet
+            if self._walk.ruling is None or seed == tries:
+                break  # too many undecided ways, as the next one will have
+            packet = found.sample(seed=seed)
+        self._unconfirmed += 1
         return first  # behind a field that a translation left open: the set is the proof
 
     def matched(self, rule: Rule, hook: Point) -> PacketSet:
