@@ -118,7 +118,10 @@ class Liveness:
         self._unconfirmed = 0
         family = self.rules.family
         self.mine: Box = {} if family is None else {"family": ((int(family), int(family)),)}
-        self.fragments = self.rules.backend == "nft" and not uses_tracking(self.rules)
+        tracking = uses_tracking(self.rules)
+        self.fragments = self.rules.backend == "nft" and not tracking
+        # Connection tracking reassembles, so that no later fragment comes.
+        self._first: Box = {("fragment", 0): ((0, 0),)} if tracking else {}
         self._decide()
 
     @property
@@ -257,7 +260,11 @@ class Liveness:
         shifting: set[str],
     ) -> None:
         """A rule that its own box's first points did not show alive; `covered` asks the takers before it."""
-        steady = {d: r for d, r in box.items() if not touches({d: r}, shifting)}
+        first = {} if "fragment" in shifting else self._first
+        steady = joined(first, {d: r for d, r in box.items() if not touches({d: r}, shifting)})
+        if first and is_empty(steady):
+            self._exactly(rule, chain)
+            return
         found = covered(steady)
         if found.members is not None and not (self.fragments and _ported(box)):
             self._dead[id(rule)] = Dead(rule, Death.COVERED, tuple(takers[i].rule for i in found.members))
@@ -269,7 +276,8 @@ class Liveness:
                 both = joined(box, context)
                 if is_empty(both):
                     continue
-                point = covered({d: r for d, r in both.items() if not touches({d: r}, shifting)}).point
+                both_steady = {d: r for d, r in both.items() if not touches({d: r}, shifting)}
+                point = covered(joined(first, both_steady)).point
                 if point is not None and self._try(rule, chain, {**both, **point}):
                     return
             for _ in range(TRIES):
