@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any, Protocol
@@ -147,14 +148,14 @@ class Document:
         return to_rich(self)
 
 
-class Displayed:
+class Displayed(ABC):
     """A result that shows itself: in text, in a notebook, in a rich terminal. Has `document()`."""
 
     __slots__ = ()
 
+    @abstractmethod
     def document(self) -> Document:
         """What the result says."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return str(self.document())

@@ -34,7 +34,7 @@ from netsim.index.plans import Plan, Ready, RowList
 from netsim.index.portable import Texts, model_of, plain
 from netsim.index.rows import INTERVALS, WORDS, Rows
 from netsim.rules.evaluate import Ruling
-from netsim.rules.journey import HOOKS, Addresses, Turn
+from netsim.rules.journey import HOOKS, Addresses, Turn, hook_of
 from netsim.rules.model import Point, RuleSet
 from netsim.space.fields import Family
 from netsim.space.packet import Packet
@@ -320,7 +320,7 @@ class SavedIndex(Displayed):
 
     def classify(self, batch: Any, *, hook: str | Point = "forward", threads: int = 1) -> Classification:
         """The verdict on every record of a batch, as the rules that were saved decide; see `Rules.classify`."""
-        point = HOOKS[hook] if isinstance(hook, str) else hook
+        point = hook_of(hook)
         columns = self.batches(point).classify(batch_of(batch), threads)
         return Classification(*columns, _Numbers(self._facts["deciders"], lambda: self.deciders))
 

@@ -14,13 +14,18 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from netsim.errors import BudgetExceeded
 from netsim.index.boxes import KEPT_BOXES, Box, is_empty, possible_box
 from netsim.index.rows import INTERVALS, WORDS, Rows, _interval
+from netsim.index.rows import rows_of as products_of
 from netsim.rules.model import Condition, Deferred, Unmodelled
 from netsim.space.fields import FIELDS, Range
 
 Columns = Mapping[str, Range]
 """One product: column -> bounds, of a word (care, value)."""
+
+PRODUCTS = 64
+"""The most products of conditions that are no box."""
 
 
 def columns_of(box: Box) -> tuple[Columns, ...]:
@@ -74,18 +79,29 @@ def rows_of_columns(every: list[Columns], rule: list[int]) -> Rows:
 
 
 def rows_of(conditions: tuple[Condition, ...]) -> tuple[Columns, ...] | None:
-    """Where conditions hold, as products; None if they are undecided somewhere or no box. Kept."""
+    """Where conditions hold, as products; None if they are undecided somewhere, or more than `PRODUCTS`. Kept."""
     found = _ROWS.get(id(conditions))
     if found is not None and found[0] is conditions:
         return found[1]
     box = possible_box(conditions)
     rows: tuple[Columns, ...] | None = None
-    if box is not None and not any(isinstance(c, Unmodelled | Deferred) for c in conditions):
-        rows = () if is_empty(box) else columns_of(box)
+    if not any(isinstance(c, Unmodelled | Deferred) for c in conditions):
+        rows = _products(conditions) if box is None else () if is_empty(box) else columns_of(box)
     if len(_ROWS) >= KEPT_BOXES:
         _ROWS.clear()
     _ROWS[id(conditions)] = conditions, rows
     return rows
+
+
+def _products(conditions: tuple[Condition, ...]) -> tuple[Columns, ...] | None:
+    """The products of conditions that are no box, such as a negated mask."""
+    try:
+        found = products_of(conditions)
+    except BudgetExceeded:
+        return None
+    if len(found) > PRODUCTS or not all(sure for _, sure in found):
+        return None
+    return tuple(product for product, _ in found)
 
 
 _ROWS: dict[int, tuple[tuple[Condition, ...], tuple[Columns, ...] | None]] = {}

@@ -23,18 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.index.rows import INTERVALS, Rows
-from netsim.kernels import Engine, engine, kernel
+from netsim.kernels import Engine, engine, handed, kernel
 from netsim.space.diagram import FALSE, TRUE
 from netsim.space.fields import FIELDS, LEVEL_MAXIMA
 from netsim.space.packets import POOL
 
 U64 = NDArray[np.uint64]
 SEED = 0x1234_5678_9ABC_DEF1
-
-
-def _view(choice: Engine) -> Any:
-    """How arrays are handed to a kernel: run as it is, it shall see Python's integers."""
-    return memoryview if choice == "uncompiled" else lambda array: array
 
 
 class BoxTree:
@@ -49,7 +44,7 @@ class BoxTree:
         n = len(rows)
         choice = choice or engine()
         self.kernel = kernel("boxes", choice)
-        self.view = _view(choice)
+        self.view = handed(choice)
         free = {c: int(((rows.low[c] == 0) & (rows.high[c] == INTERVALS[c])).sum()) for c in rows.low}
         self.intervals = tuple(sorted(rows.low, key=lambda c: (free[c], -INTERVALS[c])))
         self.words = tuple(c for c in rows.columns if c in rows.care)

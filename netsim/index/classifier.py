@@ -33,7 +33,7 @@ lies before its start.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -48,7 +48,7 @@ from netsim.index.rows import INTERVALS, WORDS, Rows
 from netsim.index.segments import Axis
 from netsim.index.specs import Step, TooMany, steps_of, unpacked
 from netsim.index.tables import Part, part_of
-from netsim.kernels import Engine, engine, kernel
+from netsim.kernels import Engine, engine, handed, kernel
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -57,6 +57,10 @@ _INPUTS = [np.dtype(kind) for kind in ("u4", "u4", *["u1"] * INPUTS, *["u2"] * I
 """The types of the columns that a program reads as they are: axes, columns of 8 bits, of 16."""
 BLOCK = 8192
 """Records that are converted, or go through numpy's steps, together."""
+
+
+SCANNED = 1 << 22
+"""How many records times rows one step of a scan with numpy looks at."""
 
 
 @attrs.define(slots=True)
@@ -97,8 +101,7 @@ class Classifier:
     def _begin(self, choice: Engine) -> None:
         self._kernel = kernel("classify", choice)
         self._layout = kernel("layout", choice)
-        # Uncompiled kernels read plain integers, which only a memoryview gives.
-        self._view: Any = memoryview if choice == "uncompiled" else (lambda array: array)
+        self._choice, self._view = choice, handed(choice)
 
     def _part(self, member: I64) -> Part | _Vectors:
         """The tables of some rows; columns that none of them restricts are left out."""
@@ -113,7 +116,9 @@ class Classifier:
         words = {c: pair for c, pair in words.items() if pair[0].any()}
         numbers = member.astype(np.int32)
         try:
-            return part_of(low, high, words, numbers, self.limits, self._kernel, self._layout, self._view)
+            return part_of(
+                low, high, words, numbers, len(rows), self.limits, self._kernel, self._layout, self._view
+            )
         except TooMany:
             return self._vectors({c: (low[c], high[c]) for c in low} | words, numbers)
 
@@ -211,7 +216,7 @@ class Classifier:
         kernel, view = self._kernel, self._view
         assert kernel is not None
         names = [
-            *(axis.columns[0] if len(axis.columns) == 1 else "" for axis in part.axes),
+            *(axis.columns[0] if axis.direct else "" for axis in part.axes),
             *[*program.bytes, "", "", "", ""][:INPUTS],
             *[*program.words, "", "", "", ""][:INPUTS],
         ]
@@ -248,7 +253,9 @@ class Classifier:
         k, view = self._kernel, self._view
         assert k is not None
         step, names = None, part.axes[-1 - what].columns if what < 0 else ()
-        starts: U64 | None = part.axes[-1 - what].starts if what < 0 else None
+        starts: U64 | None = None
+        if what < 0:
+            starts = part.axes[-1 - what].starts if len(names) == 2 else part.axes[-1 - what].starts[0]
         if what >= 0:
             step = part.steps[what]
             names, starts = (step.column,), step.starts
@@ -288,31 +295,8 @@ class Classifier:
         open_ = np.flatnonzero((best >= 0) & (best < start))
         if not len(open_):
             return
-        begin = start[open_]
-        records = {c: columns[c][open_].astype(np.uint64) for c in rows.columns}
-        ranges, words = list(rows.low), list(rows.care)
-
-        def lines(of: Mapping[str, Any], names: list[str], size: int) -> U64:
-            return np.stack([of[c] for c in names]) if names else np.zeros((0, size), np.uint64)
-
-        if self._kernel is not None:
-            found = np.zeros(len(open_), np.int32)
-            n = len(rows)
-            arrays = (
-                lines(rows.low, ranges, n), lines(rows.high, ranges, n), lines(rows.care, words, n),
-                lines(rows.value, words, n), lines(records, ranges, len(open_)), lines(records, words, len(open_)),
-                begin, found,
-            )  # fmt: skip
-            self._kernel.scan(*map(self._view, arrays))
-            best[open_] = found
-            return
-        for i, (record, at) in enumerate(zip(open_.tolist(), begin.tolist(), strict=True)):
-            inside = np.ones(len(rows) - min(at, len(rows)), np.bool_)
-            for c in ranges:
-                inside &= (rows.low[c][at:] <= records[c][i]) & (records[c][i] <= rows.high[c][at:])
-            for c in words:
-                inside &= (records[c][i] & rows.care[c][at:]) == rows.value[c][at:]
-            best[record] = at + int(inside.argmax()) if inside.any() else -1
+        columns = {c: columns[c][open_] for c in rows.columns}
+        best[open_] = scan(rows, columns, start[open_], self._choice)
 
     def memory(self) -> int:
         """The bytes of all tables."""
@@ -336,6 +320,43 @@ class Classifier:
 
 STORED = (Axis, Group, Part, Program, Step, _Vectors)
 """The classes that a classifier's state is made of."""
+
+
+def scan(rows: Rows, columns: Mapping[str, NDArray[Any]], start: I32, choice: Engine | None = None) -> I32:
+    """For each record the first row from `start` on that holds it, -1 if none does, one row after another.
+
+    All columns that rows restrict are there.
+    """
+    size, first = len(start), int(start.min(initial=len(rows)))
+    found = np.full(size, -1, np.int32)
+    if first >= len(rows):
+        return found
+    records = {c: columns[c].astype(np.uint64) for c in rows.columns}
+    low, high, care, value = (
+        {c: a[first:] for c, a in of.items()} for of in (rows.low, rows.high, rows.care, rows.value)
+    )
+    chosen = choice or engine()
+    asked = kernel("classify", chosen)
+    if asked is not None:
+
+        def lines(of: Mapping[str, Any], names: Iterable[str], length: int) -> U64:
+            return np.stack([of[c] for c in names]) if names else np.zeros((0, length), np.uint64)
+
+        n = len(rows) - first
+        boxes = lines(low, low, n), lines(high, low, n), lines(care, care, n), lines(value, care, n)
+        points = lines(records, low, size), lines(records, care, size)
+        asked.scan(*map(handed(chosen), (*boxes, *points, start - np.int32(first), found)))
+    else:
+        each = max(1, SCANNED // (len(rows) - first))
+        for at in range(0, size, each):
+            some = slice(at, at + each)
+            holds = np.arange(first, len(rows)) >= start[some, None]
+            for c in low:
+                holds &= (low[c] <= records[c][some, None]) & (records[c][some, None] <= high[c])
+            for c in care:
+                holds &= (records[c][some, None] & care[c]) == value[c]
+            found[some] = np.where(holds.any(axis=1), holds.argmax(axis=1), -1)
+    return np.where(found < 0, np.int32(-1), found + np.int32(first))
 
 
 def _numpy(part: Part, columns: Mapping[str, NDArray[Any]], at: int, end: int, best: I32) -> None:
@@ -431,7 +452,7 @@ def _checked(rows: Rows, columns: Mapping[str, Any]) -> tuple[int, dict[str, NDA
                 f"column {name!r} goes from {int(array.min())} to {int(array.max())}",
                 hint=f"its values are 0 to {top}",
             )
-        taken[name] = array
+        taken[name] = array.view(np.uint8) if array.dtype.kind == "b" else array
     size = max(size, 0)
     for name in rows.columns:
         if name not in taken:
@@ -439,4 +460,4 @@ def _checked(rows: Rows, columns: Mapping[str, Any]) -> tuple[int, dict[str, NDA
     return size, taken
 
 
-__all__ = ["STORED", "Classifier"]
+__all__ = ["STORED", "Classifier", "scan"]

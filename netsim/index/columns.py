@@ -132,6 +132,24 @@ def _refused(name: str, array: Any, wanted: str) -> QuestionError:
     )
 
 
+def _array(name: str, given: Any) -> Array:
+    """What is given for a column as an array; without records of any type."""
+    if np.ma.is_masked(given):
+        at = int(np.argmax(np.ma.getmaskarray(given).ravel()))
+        raise QuestionError.of(
+            f"record {at} has no {name}", code="NS400", hint="a column has no masked values"
+        )
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise _refused(
+            name, given, "a column is a one-dimensional array, one value for each record"
+        ) from None
+    if array.ndim != 1 or len(array):
+        return array
+    return np.zeros(0, "U1" if name in _WORDS or name in ("src", "dst", "src6", "dst6") else np.uint8)
+
+
 def _numbers(name: str, given: Any, top: int, kind: type[np.generic]) -> Array:
     """A column of numbers from 0 to `top`. Words become numbers first."""
     if isinstance(given, tuple) and len(given) == 2 and name in _WORDS:
@@ -140,10 +158,18 @@ def _numbers(name: str, given: Any, top: int, kind: type[np.generic]) -> Array:
             raise _refused(name, codes, "codes are a one-dimensional array of integers")
         _within(name, codes, len(words) - 1)
         return _spread(name, words, codes, kind)
-    array = np.asarray(given)
+    array = _array(name, given)
     if array.ndim != 1:
         raise _refused(name, array, "a column is a one-dimensional array, one value for each record")
     if array.dtype.kind in "UO" and name in _WORDS:
+        if FIELDS[name].width > 64 and array.dtype.kind == "O":
+            at = next((i for i, word in enumerate(array) if not isinstance(word, str)), -1)
+            if at >= 0:
+                raise QuestionError.of(
+                    f"record {at} has {name} {array[at]!r}",
+                    code="NS400",
+                    hint=f"{name} is a name, '' for none",
+                )
         distinct, codes = np.unique(array.astype(str), return_inverse=True)
         return _spread(name, [str(word) for word in distinct], codes.ravel(), kind)
     if array.dtype.kind not in "iub":
@@ -230,7 +256,7 @@ class _Ends:
     def take(self, side: str, given: Mapping[str, Any]) -> None:
         """`src`, `src6`, `src6_high` and `src6_low` of a batch."""
         if side in given:
-            array = np.asarray(given[side])
+            array = _array(side, given[side])
             self.sizes.append((side, len(array) if array.ndim else -1))
             if array.dtype.kind in "UO" and array.ndim == 1:
                 family, upper, lower = _texts(side, array)
@@ -244,7 +270,7 @@ class _Ends:
                 self.columns[side + "4"] = _numbers(side, array, 0xFFFF_FFFF, np.uint32)
         pair = [given.get(f"{side}6_{end}") for end in ("high", "low")]
         if side + "6" in given:
-            array = np.asarray(given[side + "6"])
+            array = _array(side + "6", given[side + "6"])
             if array.dtype.kind in "UO" and array.ndim == 1:
                 family, upper, lower = _texts(side + "6", array)
                 if not family.all():
@@ -293,7 +319,7 @@ def batch_of(batch: Any) -> Batch:
         if name not in given:
             continue
         field = FIELDS[name]
-        array = np.asarray(given[name]) if not isinstance(given[name], tuple) else given[name]
+        array = given[name] if isinstance(given[name], tuple) else _array(name, given[name])
         if field.width > 64 and isinstance(array, np.ndarray) and array.ndim == 2:
             columns[name + ".high"], columns[name + ".low"] = _halves(name, array)
         else:

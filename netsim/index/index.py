@@ -16,7 +16,8 @@ import attrs
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits
 from netsim.index.deciders import Deciders
 from netsim.index.lookup import Lookup
-from netsim.rules.evaluate import ANY_OUTCOME, Find, Found, Known, Reason, Ruling, TooManyWays, Walk
+from netsim.rules.conditions import Find, Found, Known
+from netsim.rules.evaluate import ANY_OUTCOME, Reason, Ruling, TooManyWays, Walk
 from netsim.rules.journey import NO_ADDRESSES, Addresses
 from netsim.rules.model import VERDICTS_OF, Chain, Outcome, Point, Rule, RuleSet, Verdict
 from netsim.space.packet import Packet

@@ -53,6 +53,8 @@ LONG = 200
 """More takers than these are asked as rows (`rowaudit.BoxCover`)."""
 TRIES = 6
 """How many random points of a rule's box are tried before the exact question."""
+UNCONFIRMED = 16
+"""After so many rules of which no walk says what the diagrams do, one packet is tried for each."""
 EVALUATIONS = 200
 """How many cuts are computed to make one cover irredundant."""
 
@@ -113,9 +115,13 @@ class Liveness:
         self._unstable: dict[Point, set[int]] = {}
         self._dead: dict[int, Dead] = {}
         self._open: dict[int, Rule] = {}
+        self._unconfirmed = 0
         family = self.rules.family
         self.mine: Box = {} if family is None else {"family": ((int(family), int(family)),)}
-        self.fragments = self.rules.backend == "nft" and not uses_tracking(self.rules)
+        tracking = uses_tracking(self.rules)
+        self.fragments = self.rules.backend == "nft" and not tracking
+        # Connection tracking reassembles, so that no later fragment comes.
+        self._first: Box = {("fragment", 0): ((0, 0),)} if tracking else {}
         self._decide()
 
     @property
@@ -254,7 +260,11 @@ class Liveness:
         shifting: set[str],
     ) -> None:
         """A rule that its own box's first points did not show alive; `covered` asks the takers before it."""
-        steady = {d: r for d, r in box.items() if not touches({d: r}, shifting)}
+        first = {} if "fragment" in shifting else self._first
+        steady = joined(first, {d: r for d, r in box.items() if not touches({d: r}, shifting)})
+        if first and is_empty(steady):
+            self._exactly(rule, chain)
+            return
         found = covered(steady)
         if found.members is not None and not (self.fragments and _ported(box)):
             self._dead[id(rule)] = Dead(rule, Death.COVERED, tuple(takers[i].rule for i in found.members))
@@ -266,12 +276,15 @@ class Liveness:
                 both = joined(box, context)
                 if is_empty(both):
                     continue
-                point = covered({d: r for d, r in both.items() if not touches({d: r}, shifting)}).point
+                both_steady = {d: r for d, r in both.items() if not touches({d: r}, shifting)}
+                point = covered(joined(first, both_steady)).point
                 if point is not None and self._try(rule, chain, {**both, **point}):
                     return
             for _ in range(TRIES):
                 if self._try(rule, chain, {**box, **found.point}, self._rng):
                     return
+                if self._walk.ruling is None:
+                    break
         self._exactly(rule, chain)
 
     def _try(self, rule: Rule, chain: Chain, box: Box, rng: random.Random | None = None) -> bool:
@@ -332,10 +345,16 @@ class Liveness:
         """A packet of a set of packets that meet the rule: one of which the walk says so too, if it is found."""
         first = found.sample()
         assert first is not None
-        for packet in (first, *(found.sample(seed=seed) for seed in range(TRIES))):
+        tries = TRIES if self._unconfirmed < UNCONFIRMED else 0
+        packet: Packet | None = first
+        for seed in range(tries + 1):
             assert packet is not None
             if id(rule) in self._visited(packet.values(), hook):
                 return packet
+            if self._walk.ruling is None or seed == tries:
+                break  # too many undecided ways, as the next one will have
+            packet = found.sample(seed=seed)
+        self._unconfirmed += 1
         return first  # behind a field that a translation left open: the set is the proof
 
     def matched(self, rule: Rule, hook: Point) -> PacketSet:
@@ -364,20 +383,22 @@ class Liveness:
                 cuts.append((hook, reach, cut(self.index, reach)))
             leading = self._leading(chain.name)
             members: dict[int, Rule] = {}
+            unmet: set[int] = set()
             for hook, reach, index in cuts:
                 watch = Watch(met={})
                 index.flow.journey(reach.where, hook, watch)
                 for each in index.rules.rules():
-                    if (
-                        each is not rule
-                        and (watch.met or {}).get(id(each))
-                        and (each.action.kind is not ActionKind.CONTINUE or each.effects)
-                        and not (
-                            each.action.kind in (ActionKind.JUMP, ActionKind.GOTO)
-                            and each.action.chain in leading
-                        )
+                    if each is rule or (
+                        each.action.kind in (ActionKind.JUMP, ActionKind.GOTO)
+                        and each.action.chain in leading
                     ):
+                        continue
+                    if not (watch.met or {}).get(id(each)):
+                        unmet.add(id(each))
+                    elif each.action.kind is not ActionKind.CONTINUE or each.effects:
                         members[id(each)] = each
+            # What nothing meets goes first: it would take the packets of members that are tried without.
+            unmet -= members.keys()
 
             spent = 0
 
@@ -385,7 +406,7 @@ class Liveness:
                 nonlocal spent
                 spent += 1
                 for hook, reach, index in cuts:
-                    gone = {i for i in members if i not in kept}
+                    gone = {i for i in members if i not in kept} | unmet
                     rules = _without(index.rules, gone)
                     less = Index(
                         rules, addresses=index.addresses, variables=index.variables, whole=index.whole

@@ -3,7 +3,7 @@
 Theory of operation (Lakshman and Stiliadis, SIGCOMM 1998). For every interval field that a chain's rules
 test, the field's values fall into segments; each segment keeps a bit vector, an integer whose bit i says that
 rule i admits it. The vectors of a packet's segments are ANDed, and the lowest bit is the first
-candidate, which is then asked in full. Its slow twin is `evaluate.scan`.
+candidate, which is then asked in full. Its slow twin is `conditions.scan`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
-from netsim.rules.evaluate import Found, Known, all_hold, scan
+from netsim.rules.conditions import Found, Known, all_hold, scan
 from netsim.rules.model import Chain, In, RuleSet
 
 FEW = 6
@@ -90,7 +90,7 @@ class Lookup:
         self._chains: dict[int, _ChainIndex] = {}
 
     def __call__(self, chain: Chain, start: int, values: Mapping[str, Any], known: Known) -> Found | None:
-        """The first rule from `start` on that holds or may hold; see `evaluate.Find`."""
+        """The first rule from `start` on that holds or may hold; see `conditions.Find`."""
         rules = chain.rules
         if len(rules) - start <= FEW:
             return scan(chain, start, values, known)

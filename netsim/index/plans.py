@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.errors import BudgetExceeded, Limits
-from netsim.index.classifier import Classifier
+from netsim.index.classifier import Classifier, scan
 from netsim.index.columns import ICMP
 from netsim.index.deciders import Deciders
 from netsim.index.flatten import Does, Flattener, Stage, Variant
@@ -55,8 +55,6 @@ UNKNOWN = 3
 NONE = 0x7FFF_FFFF
 FEW = 64
 """Up to so many records go on from a place by a scan."""
-CELLS = 1 << 22
-"""How many records times rows one step of a scan looks at."""
 
 _ACCEPT, _DROP, _REJECT = 1, 2, 4
 _BITS = {Does.ACCEPT: _ACCEPT, Does.DROP: _DROP, Does.REJECT: _REJECT, Does.OPEN: _ACCEPT | _DROP | _REJECT}
@@ -117,10 +115,11 @@ class RowList:
         if not columns:
             return np.full(size, self.places[at], np.int32)
         index = self._classifier(at, size)
-        if index is None:
-            return self._scan(columns, at, size)
-        found = index.first(columns, threads=threads)
-        return np.where(found < 0, np.int32(NONE), self.places[at + found])
+        if index is not None:
+            found = index.first(columns, threads=threads)
+            return np.where(found < 0, np.int32(NONE), self.places[at + found])
+        found = scan(self.rows, columns, np.full(size, at, np.int32))
+        return np.where(found < 0, np.int32(NONE), self.places[found])
 
     def _classifier(self, at: int, size: int) -> Classifier | None:
         if at in self._from:
@@ -134,24 +133,6 @@ class RowList:
             self._from[at] = None
         self._built += rest
         return self._from[at]
-
-    def _scan(self, columns: Mapping[str, NDArray[Any]], at: int, size: int) -> I32:
-        rows = self.rows
-        result = np.full(size, NONE, np.int32)
-        step = max(1, CELLS // max(1, len(rows) - at))
-        for begin in range(0, size, step):
-            part = slice(begin, min(begin + step, size))
-            holds = np.ones((part.stop - begin, len(rows) - at), np.bool_)
-            for name, values in columns.items():
-                value = values[part].astype(np.uint64)[:, None]
-                if name in rows.low:
-                    holds &= (rows.low[name][None, at:] <= value) & (value <= rows.high[name][None, at:])
-                else:
-                    holds &= (value & rows.care[name][None, at:]) == rows.value[name][None, at:]
-            first = holds.argmax(axis=1)
-            some = holds[np.arange(len(first)), first]
-            result[part] = np.where(some, self.places[at + first], np.int32(NONE))
-        return result
 
     def stats(self) -> list[dict[str, Any]]:
         """Those of its classifiers."""

@@ -41,8 +41,9 @@ from netsim.index.liveness import ENDS, LONG, Dead, Liveness, joined, touches
 from netsim.index.lookup import Lookup
 from netsim.index.rowaudit import BoxCover
 from netsim.index.witness import Visits, values_in
+from netsim.rules.conditions import Found, Known
 from netsim.rules.effects import Values
-from netsim.rules.evaluate import Found, Known, Ruling
+from netsim.rules.evaluate import Ruling
 from netsim.rules.model import (
     Action,
     ActionKind,

@@ -1,9 +1,9 @@
-"""Axes: an address of 32 or 128 bits in segments that no row of a list tells apart.
+"""Axes: an address of 32 or 128 bits, or the upper half of one, in segments that no row of a list tells apart.
 
 Theory of operation. The bounds of all ranges on an axis cut it into *segments*, numbered from 0 in order. A
 value is led to its segment by direct tables for 16, 8 and 8 bits where they stay small (Gupta, Lin and McKeown,
 INFOCOM 1998, with one level more); else by a table of its upper bits and a search between two of its cells; a
-value of 128 bits by a search over pairs of halves.
+value of 64 bits is searched, one of 128 bits as a pair of halves.
 
 Invariants: G1 the first start is 0; G2 starts ascend strictly; G3 no cell of a table points behind the tables.
 Costs: sorting the bounds; a block of 256 cells for each 16 bits and for each 24 bits that a bound splits.
@@ -42,6 +42,11 @@ class Axis:
     ranks: tuple[U64, U64, I64] | None = None  # halves that occur, and the starts as pairs of their ranks
 
     @property
+    def direct(self) -> bool:
+        """Whether it is an address of 32 bits."""
+        return is_direct(self.columns)
+
+    @property
     def count(self) -> int:
         """How many segments there are."""
         return int(self.starts.shape[1])
@@ -68,6 +73,11 @@ class Axis:
         within = np.searchsorted(lower, values[1], side="right")
         key = (at << 32) + np.where(upper[at] == values[0], within, 0xFFFF_FFFF)
         return (np.searchsorted(keys, key, side="right") - 1).astype(np.int32)
+
+
+def is_direct(columns: tuple[str, ...]) -> bool:
+    """Whether columns are one address of 32 bits, which tables lead to its segment."""
+    return len(columns) == 1 and INTERVALS[columns[0]] == 0xFFFF_FFFF
 
 
 def bounds_of(low: Mapping[str, U64], high: Mapping[str, U64], columns: tuple[str, ...], size: int) -> Bounds:
@@ -144,7 +154,7 @@ def covered(count: int, begin: I64, end: I64) -> I32:
 def axis_of(columns: tuple[str, ...], ranges: Bounds) -> Axis:
     """The axis of some columns (none, one or two halves) and the ranges of rows on it."""
     axis = Axis(columns, cuts(ranges, [INTERVALS[c] for c in columns] or [0]))
-    if len(columns) == 1 and INTERVALS[columns[0]] == 0xFFFF_FFFF:
+    if axis.direct:
         axis.nested = nested(axis.starts[0])
         if axis.nested is None:
             bits = min(18, max(8, (axis.count * 2 - 1).bit_length()))
@@ -195,4 +205,15 @@ def _cells(starts: U64, blocks: U64, shift: int) -> I64:
     return np.asarray((counted.cumsum(axis=1) + first[:, None]).ravel(), np.int64)
 
 
-__all__ = ["Axis", "Bounds", "axis_of", "bounds_of", "covered", "cuts", "segment", "spans", "wider"]
+__all__ = [
+    "Axis",
+    "Bounds",
+    "axis_of",
+    "bounds_of",
+    "covered",
+    "cuts",
+    "is_direct",
+    "segment",
+    "spans",
+    "wider",
+]

@@ -25,8 +25,9 @@ from netsim.index import buckets
 from netsim.index.buckets import NONE, Buckets, buckets_of
 from netsim.index.programs import Group, Program, program_of
 from netsim.index.rows import INTERVALS
-from netsim.index.segments import Axis, Bounds, axis_of, bounds_of, covered, segment, spans, wider
+from netsim.index.segments import Axis, Bounds, axis_of, bounds_of, covered, is_direct, segment, spans, wider
 from netsim.index.specs import Step, TooMany, distinct, packed, specs_of, unpacked
+from netsim.space.fields import WORD
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -50,7 +51,7 @@ PAIRS = 1 << 19
 WHOLE = 17 << 20
 """The most bytes of its patterns."""
 WIDTHS = (24, 26, 28, 20, 16, 30, 12)
-"""Thresholds that are tried: ranges of more than 2^w values are wide (of 2^(w + 96) for 128 bits)."""
+"""Thresholds that are tried: ranges of more than 2^w values of 32 bits are wide, of 64 and 128 bits as many times more."""
 
 
 def _lists(rows: I32, begin: I64, end: I64) -> tuple[I64, I64]:
@@ -101,25 +102,29 @@ def part_of(
     high: Mapping[str, U64],
     words: Mapping[str, tuple[U64, U64]],
     numbers: I32,
+    size: int,
     limits: Limits,
     kernel: ModuleType | None,
     layout: ModuleType | None,
     view: Callable[[Any], Any],
 ) -> Part:
-    """The tables of some rows, given as columns, with their numbers ascending. Raises `BudgetExceeded` and `TooMany`."""
+    """The tables of some of `size` rows, given as columns, with their numbers ascending.
+
+    Raises `BudgetExceeded` and `TooMany`.
+    """
     axes = _axes(low, high)
     others = {c: (low[c], high[c]) for c in low if not any(c in axis for axis in axes)} | dict(words)
     specs, steps, allows, classes = specs_of(others, len(numbers))
     ranges = [bounds_of(low, high, axis, len(numbers)) for axis in axes]
     left = np.arange(len(numbers))
     found: list[Buckets] = []
-    direct = all(len(axis) == 1 and INTERVALS[axis[0]] == 0xFFFF_FFFF for axis in axes)
+    direct = all(is_direct(axis) for axis in axes)
     if kernel is not None and direct and len(left) > buckets.BULK:
         first, second = ((r[0][0].astype(np.uint32), r[1][0].astype(np.uint32)) for r in ranges)
         found, left = buckets_of(first, second, numbers, specs, kernel, view)
     inside: list[Bounds] = [(r[0][:, left], r[1][:, left]) for r in ranges]
     lines = [axis_of(axis, r) for axis, r in zip(axes, inside, strict=True)]
-    builder = _Groups(numbers, specs, allows, classes, lines, limits, layout, view)
+    builder = _Groups(numbers, size, specs, allows, classes, lines, limits, layout, view)
     groups = builder.of(left, inside) if len(left) else []
     program = None
     if kernel is not None and layout is not None:
@@ -142,7 +147,7 @@ def part_of(
         program.ready = [next(place) if k >= 0 else k for k in program.ready]
         for axis in lines:
             axis.nested = axis.bucket = None
-            if len(axis.columns) < 2:
+            if axis.direct or not axis.columns:
                 axis.starts = axis.starts[:, :0]
     return part
 
@@ -153,6 +158,7 @@ class _Groups:
     def __init__(
         self,
         numbers: I32,
+        size: int,
         spec: I32,
         allows: U64,
         classes: int,
@@ -162,7 +168,7 @@ class _Groups:
         view: Callable[[Any], Any],
     ) -> None:
         self.numbers = numbers
-        self.short = bool(len(numbers)) and int(numbers[-1]) < 0xFFFF
+        self.short = size <= 0xFFFF  # 0xFFFF is no row then, of this part or another
         self.spec, self.allows, self.classes, self.axes = spec, allows, classes, axes
         self.limits = limits
         self._layout = layout
@@ -238,7 +244,10 @@ class _Groups:
         found: tuple[int, list[NDArray[np.bool_]]] | None = None
         size = ranges[0][0].shape[1]
         for width in WIDTHS:
-            wides = [wider(r, width + (96 if len(t) == 2 else 0)) for r, t in zip(ranges, tops, strict=True)]
+            wides = [
+                wider(r, width + (96 if len(t) == 2 else 32 if t[0] == WORD else 0))
+                for r, t in zip(ranges, tops, strict=True)
+            ]
             entries = 0
             for first in (True, False):
                 for second in (True, False):
@@ -372,7 +381,10 @@ def _before(sizes: I64) -> I64:
 
 
 def _axes(low: Mapping[str, U64], high: Mapping[str, U64]) -> list[tuple[str, ...]]:
-    """The columns of the two axes: IPv4 addresses where rows restrict them, else those of IPv6."""
+    """The columns of the two axes: IPv4 addresses where rows restrict them, else those of IPv6.
+
+    Prefixes of IPv6 that are no longer than 64 bits leave the lower halves free.
+    """
     found: list[tuple[str, ...]] = []
     for side in ("src", "dst"):
         four, six = side + "4", (side + "6.high", side + "6.low")
@@ -383,6 +395,8 @@ def _axes(low: Mapping[str, U64], high: Mapping[str, U64]) -> list[tuple[str, ..
             point = low[six[0]] == high[six[0]]
             whole = (low[six[1]] == 0) & (high[six[1]] == np.uint64(INTERVALS[six[1]]))
             found.append(six if bool(np.all(point | whole)) else ())
+        elif six[0] in low and six[1] not in low:
+            found.append(six[:1])
         else:
             found.append(())
     return found

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from netsim.index.boxes import Box, Dimension, top
+from netsim.rules.conditions import Doubt
 from netsim.rules.effects import Values
-from netsim.rules.evaluate import Doubt, Ruling, TooManyWays, Walk, _Fork, _Leaf, _State
+from netsim.rules.evaluate import Ruling, TooManyWays, Walk, _Fork, _Leaf, _State
 from netsim.rules.model import Point, Rule
 from netsim.space.fields import (
     ABSENT,

@@ -14,10 +14,11 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from netsim.errors import NetsimError
 
@@ -82,4 +83,9 @@ def kernel(name: str, choice: Engine | None = None) -> ModuleType | None:
     return module
 
 
-__all__ = ["Engine", "EngineError", "engine", "kernel"]
+def handed(choice: Engine) -> Callable[[Any], Any]:
+    """How arrays are handed to a kernel: run as it is, it shall see Python's integers, which a memoryview gives."""
+    return memoryview if choice == "uncompiled" else lambda array: array
+
+
+__all__ = ["Engine", "EngineError", "engine", "handed", "kernel"]

@@ -19,7 +19,7 @@ from netsim.space.fields import Family
 from netsim.space.packets import POOL, VARIABLE_LEVELS
 
 if TYPE_CHECKING:
-    from netsim.queries.trace import Traveller
+    from netsim.queries.travellers import Traveller
 
 
 @attrs.define

@@ -19,8 +19,9 @@ import attrs
 from netsim.display import Displayed, Document
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded, Limits, QuestionError
 from netsim.queries.leaves import Leaves
-from netsim.queries.trace import Admit, Hop, Steps, Stop, Tracer, Traveller
+from netsim.queries.trace import Tracer
 from netsim.queries.traffic import EPHEMERAL, Traffic, TrafficLike, for_family, parse_traffic
+from netsim.queries.travellers import Admit, Hop, Steps, Stop, Traveller
 from netsim.rules.model import Chain, Rule
 from netsim.space.diagram import AND, FALSE, LESS, OR
 from netsim.space.fields import Family, Range

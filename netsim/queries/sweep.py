@@ -24,8 +24,9 @@ import attrs
 
 from netsim.queries.ends import Ends, address_node
 from netsim.queries.leaves import Leaves
-from netsim.queries.trace import Crossing, Steps, Tracer, Traveller
+from netsim.queries.trace import Crossing, Tracer
 from netsim.queries.traffic import Traffic, joint_answer
+from netsim.queries.travellers import Steps, Traveller
 from netsim.rules.model import Tracking
 from netsim.space.diagram import AND, FALSE, OR
 from netsim.space.fields import FIELDS, Family

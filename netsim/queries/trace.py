@@ -19,13 +19,14 @@ from functools import lru_cache
 
 import attrs
 
-from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
+from netsim.errors import DEFAULT_LIMITS
 from netsim.index.flow import Blocked, Decision, Flow, Piece, hopped
 from netsim.queries.connections import Crossing, answers, restored
 from netsim.queries.ends import Ends
 from netsim.queries.traffic import Traffic
+from netsim.queries.travellers import Admit, Hop, Steps, Stop, Traveller
 from netsim.rules.journey import is_filter
-from netsim.rules.model import ActionKind, Chain, Point, Rule, RuleSet, Tracking, Verdict
+from netsim.rules.model import ActionKind, Point, Rule, RuleSet, Tracking, Verdict
 from netsim.space.addresses import show_address
 from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, Const, LevelMap, Parity
 from netsim.space.fields import (
@@ -44,69 +45,6 @@ from netsim.space.transform import Transformation, constant
 from netsim.topology.forwarding import Forward, explain_route
 from netsim.topology.model import Device, Interface, NextHop
 from netsim.topology.network import Instance, Network
-
-
-@attrs.frozen(slots=True)
-class Hop:
-    """One station of a path: a host, a device with the interfaces used, or the end."""
-
-    name: str
-    iif: str = ""
-    oif: str = ""
-    note: str = ""
-
-    def __str__(self) -> str:
-        ports = "/".join(p for p in (self.iif, self.oif) if p)
-        return f"{self.name}[{ports}]" if ports else self.name
-
-
-@attrs.frozen(slots=True)
-class Stop:
-    """What stops part of the packets: see `reach.Blocker`, which is this with packet sets."""
-
-    kind: str
-    device: str
-    rule: Rule | None
-    text: str
-    chain: str
-    verdict: str
-    sure: int
-    maybe: int
-    trail: tuple[Rule, ...]
-    direction: str
-    path: tuple[Hop, ...]
-
-
-@attrs.frozen(slots=True)
-class Admit:
-    """What lets part of the packets through a device: see `reach.Admitter`, which is this with packet sets."""
-
-    device: str
-    rule: Rule | None
-    chain: Chain
-    packets: int
-    trail: tuple[Rule, ...]
-    direction: str
-
-
-@attrs.frozen(slots=True)
-class Traveller:
-    """A set on its way. `via` is the next hop's address on `link`, None: the destination itself.
-
-    `seen` are the devices' interfaces by which packets came, each with the packets that did; `device` is
-    the device that is the end of the way.
-    """
-
-    packets: int
-    change: Transformation
-    sure: bool
-    link: str
-    via: tuple[Family, int] | None
-    path: tuple[Hop, ...]
-    crossings: tuple[Crossing, ...] = ()
-    seen: tuple[tuple[str, str, int], ...] = ()
-    device: str = ""
-
 
 _ENDS = frozenset(
     level for name in ("src4", "src6", "dst4", "dst6", "sport", "dport") for level in FIELDS[name].levels
@@ -138,20 +76,6 @@ _ROUTED_BY = tuple(
 
 def _same_route(one: Transformation, other: Transformation) -> bool:
     return all(one.level_map(level) == other.level_map(level) for level in _ROUTED_BY)
-
-
-@attrs.define(slots=True)
-class Steps:
-    """The steps that one source's packets and their answers may take. Raises `BudgetExceeded`."""
-
-    limit: int
-    taken: int = 0
-
-    def take(self) -> None:
-        """One more step."""
-        self.taken += 1
-        if self.taken > self.limit:
-            raise BudgetExceeded(f"more than {self.limit} steps on paths (Limits.paths)")
 
 
 class Tracer:
@@ -687,4 +611,4 @@ def _as_received(
     return Transformation.of(maps)
 
 
-__all__ = ["Admit", "Crossing", "Hop", "Steps", "Stop", "Tracer", "Traveller"]
+__all__ = ["Crossing", "Tracer"]

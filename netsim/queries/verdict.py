@@ -18,7 +18,7 @@ from netsim.index import Index
 from netsim.parsers.edit import RuleSetEdit
 from netsim.rules.bind import Interfaces, NamedSet, bind, own_addresses
 from netsim.rules.evaluate import Reason, Ruling, Step
-from netsim.rules.journey import HOOKS
+from netsim.rules.journey import HOOKS, hook_of
 from netsim.rules.model import VERDICTS_OF, Point, Rule, RuleSet, Verdict
 from netsim.source import Source
 from netsim.space.addresses import show_address
@@ -273,7 +273,7 @@ class Rules(Displayed):
 
     def decide(self, packet: Packet, *, hook: str | Point = "forward") -> Decision:
         """The decision on one packet, which routing would send to `hook` as it arrives."""
-        point = HOOKS[hook] if isinstance(hook, str) else hook
+        point = hook_of(hook)
         return Decision(packet, self.index.decide(packet, hook=point))
 
     def decide_rows(
@@ -281,7 +281,7 @@ class Rules(Displayed):
     ) -> Iterator[dict[str, Any]]:
         """`netsim test`'s rows for packets as rows. Raises `ValueError` for a row that is no packet."""
         for row in rows:
-            packet, point = packet_of(row, HOOKS[hook])
+            packet, point = packet_of(row, hook_of(hook))
             yield Decision(packet, self.index.decide(packet, hook=point)).row(row.get("id"))
 
     def classify(self, batch: Any, *, hook: str | Point = "forward", threads: int = 1) -> Any:
@@ -292,7 +292,7 @@ class Rules(Displayed):
         (the first rule that surely decides) and `undecided` (the first before it that may decide otherwise).
         Raises `QuestionError` for what is no such batch. No records: empty columns.
         """
-        point = HOOKS[hook] if isinstance(hook, str) else hook
+        point = hook_of(hook)
         return self.index.classify(batch, hook=point, threads=threads)
 
     def save(self, path: str | Path, *, hooks: Iterable[str] | None = None) -> None:
@@ -303,7 +303,7 @@ class Rules(Displayed):
         """
         from netsim.index.artifact import save
 
-        save(self.index, path, hooks=None if hooks is None else [HOOKS[hook] for hook in hooks])
+        save(self.index, path, hooks=None if hooks is None else [hook_of(hook) for hook in hooks])
 
     @property
     def permitted(self) -> Any:
@@ -312,11 +312,11 @@ class Rules(Displayed):
 
     def permitted_at(self, hook: str = "forward", *, possibly: bool = False) -> Any:
         """The packets that are surely (or with `possibly` perhaps) accepted at a hook."""
-        return self.index.permitted(hook=HOOKS[hook], possibly=possibly)
+        return self.index.permitted(hook=hook_of(hook), possibly=possibly)
 
     def deciding(self, packets: Any, *, hook: str = "forward") -> Any:
         """The rules and policies that decide a set of packets, each with its part."""
-        return self.index.deciding(packets, hook=HOOKS[hook])
+        return self.index.deciding(packets, hook=hook_of(hook))
 
     def rows(self) -> list[dict[str, Any]]:
         """The rules as plain rows."""

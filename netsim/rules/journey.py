@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import attrs
 
+from netsim.errors import QuestionError
 from netsim.rules.model import (
     CONNTRACK_PRIORITY,
     Bits,
@@ -55,6 +56,15 @@ Stage = Stop | Turn
 
 HOOKS = {"forward": Point.FORWARD, "input": Point.INPUT, "output": Point.OUTPUT}
 """The names that users give to where routing sends a packet."""
+
+
+def hook_of(name: str | Point) -> Point:
+    """A hook by its name. Raises `QuestionError` for a name that is none."""
+    if isinstance(name, Point):
+        return name
+    if name not in HOOKS:
+        raise QuestionError.of(f"no hook {name!r}", hint=f"hooks are {', '.join(HOOKS)}")
+    return HOOKS[name]
 
 
 @attrs.frozen(slots=True)

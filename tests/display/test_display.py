@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 import netsim
-from netsim.display import Document, Excerpt, Heading, Items, Pairs, Paragraph, Span, Table, Tone
+from netsim.display import Displayed, Document, Excerpt, Heading, Items, Pairs, Paragraph, Span, Table, Tone
 from netsim.display.text import to_text
 
 HOSTILE = "<script>alert(1)</script>[bold]\x1b[31m\u202e"
@@ -66,3 +67,11 @@ def test_every_result_has_a_frame_with_the_columns_of_its_rows() -> None:
         for row in result.rows():
             assert set(row) <= set(frame.columns), type(result)
         assert len(frame) == len(result.rows())
+
+
+def test_what_shows_itself_has_a_document() -> None:
+    class Nothing(Displayed):
+        pass
+
+    with pytest.raises(TypeError, match="document"):
+        Nothing()  # type: ignore[abstract]

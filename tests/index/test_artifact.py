@@ -41,9 +41,10 @@ COMMIT
 """
 
 
-def same(one: Any, two: Any) -> None:
-    for name in ("verdict", "row", "undecided"):
-        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+def unlike(one: Any, two: Any) -> list[str]:
+    """The columns in which two answers differ."""
+    names = ("verdict", "row", "undecided")
+    return [name for name in names if not np.array_equal(getattr(one, name), getattr(two, name))]
 
 
 def saved(rules: RuleSet, path: Path, addresses: Any = NO_ADDRESSES) -> tuple[Index, SavedIndex]:
@@ -63,7 +64,7 @@ def test_a_saved_index_answers_as_the_rules_do(tmp_path: Path) -> None:
                 del columns[name]
         for hook in HOOKS.values():
             one, two = index.classify(columns, hook=hook), again.classify(columns, hook=hook)
-            same(one, two)
+            assert not unlike(one, two)
             assert one.rows() == two.rows()
 
 
@@ -91,7 +92,7 @@ def test_save_and_load_in_the_words_of_the_api(tmp_path: Path) -> None:
     index = netsim.load_index(tmp_path / "i")
     assert "index" not in vars(index)  # no rule was made
     found = index.classify(columns)
-    same(found, rules.classify(columns))
+    assert not unlike(found, rules.classify(columns))
     assert "index" not in vars(index)
     assert found.rule(0).text == "-A web -d 10.0.2.0/24 -j ACCEPT"
     assert found.rule(0).source.line == 7
@@ -112,11 +113,15 @@ def bytes_(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def refused(tmp_path: Path, data: bytes, word: str = ".") -> None:
+def refusal(tmp_path: Path, data: bytes) -> str:
+    """Why a file of these bytes is refused; empty if it is taken."""
     path = tmp_path / "damaged"
     path.write_bytes(data)
-    with pytest.raises(ArtifactError, match=word):
+    try:
         netsim.load_index(path)
+    except ArtifactError as error:
+        return str(error)
+    return ""
 
 
 def test_damage_is_found_wherever_it_is(bytes_: bytes, tmp_path: Path) -> None:
@@ -125,18 +130,18 @@ def test_damage_is_found_wherever_it_is(bytes_: bytes, tmp_path: Path) -> None:
     for place in sorted(places):
         data = bytearray(bytes_)
         data[place] ^= 1 << draw.randrange(8)
-        refused(tmp_path, bytes(data))
+        assert refusal(tmp_path, bytes(data)), place
 
 
 def test_a_part_of_a_file_is_refused(bytes_: bytes, tmp_path: Path) -> None:
     for length in (0, 1, 63, 64, 65, len(bytes_) // 2, len(bytes_) - 1):
-        refused(tmp_path, bytes_[:length])
-    refused(tmp_path, bytes_ + b"\0", "truncated or damaged")
+        assert refusal(tmp_path, bytes_[:length]), length
+    assert "truncated or damaged" in refusal(tmp_path, bytes_ + b"\0")
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, TEXT.encode() * 3, "is no netsim index")
-    refused(tmp_path, b"\x80\x04" + os.urandom(500), "is no netsim index")
+    assert "is no netsim index" in refusal(tmp_path, TEXT.encode() * 3)
+    assert "is no netsim index" in refusal(tmp_path, b"\x80\x04" + os.urandom(500))
     write(tmp_path / "other", {"something": [1, 2]})
     with pytest.raises(ArtifactError, match="has no section 'facts'"):
         netsim.load_index(tmp_path / "other")
@@ -155,8 +160,8 @@ def of_version(data: bytes, major: int, minor: int) -> bytes:
 
 
 def test_versions(bytes_: bytes, tmp_path: Path) -> None:
-    refused(tmp_path, of_version(bytes_, 2, 0), r"version 2\.0, and this netsim reads version 1")
-    refused(tmp_path, of_version(bytes_, 0, 9), "version")
+    assert "version 2.0, and this netsim reads version 1" in refusal(tmp_path, of_version(bytes_, 2, 0))
+    assert "version" in refusal(tmp_path, of_version(bytes_, 0, 9))
     newer = tmp_path / "newer"
     newer.write_bytes(of_version(bytes_, 1, 7))
     assert netsim.load_index(newer).stats()["rules"] == 5
@@ -174,7 +179,7 @@ def test_an_unknown_section_is_skipped(tmp_path: Path) -> None:
     sections["another"] = np.arange(5)
     write(tmp_path / "j", sections)
     columns = {"src": np.array([1], np.uint32), "dst": np.array([2], np.uint32)}
-    same(
+    assert not unlike(
         netsim.load_index(tmp_path / "j").classify(columns),
         netsim.load_index(tmp_path / "i").classify(columns),
     )

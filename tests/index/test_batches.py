@@ -74,6 +74,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({**ONE, "iif": (np.array([0, 2]), ["eth0", "eth1"])}, "record 1 has iif 2"),
     ({**ONE, "mark": [0, 1 << 32]}, "record 1 has mark 4294967296"),
     ({**ONE, "ttl": [None, 3]}, "column 'ttl' is object"),
+    ({**ONE, "iif": np.array(["eth0", None])}, "record 1 has iif None .*a name"),
+    ({**ONE, "iif": np.array([float("nan"), "eth0"], object)}, "record 0 has iif nan"),
+    ({**ONE, "mark": np.ma.array([1, 2], mask=[False, True])}, "record 1 has no mark .*masked"),
+    ({**ONE, "src": [[1], [1, 2]]}, "column 'src' is list .*one-dimensional"),
+    ({**ONE, "dport": [[1], [1, 2]]}, "column 'dport' is list .*one-dimensional"),
 ]  # fmt: skip
 
 
@@ -105,6 +110,16 @@ def test_no_records_are_no_error() -> None:
     assert len(found) == 0
     assert found.rows() == []
     assert "0 records" in str(found)
+    rules = netsim.parse("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i a -s 1.2.3.4 -j ACCEPT\nCOMMIT\n")
+    names = ("src", "dst", "protocol", "sport", "iif", "state", "mark", "family")
+    assert rules.classify({name: [] for name in names}).verdict.tolist() == []
+    assert rules.classify({"src6": [], "dst6": []}).verdict.tolist() == []
+
+
+def test_a_hook_that_is_none_is_refused() -> None:
+    rules = netsim.parse("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
+    with pytest.raises(QuestionError, match="no hook 'forwards' .*forward, input, output"):
+        rules.classify(ONE, hook="forwards")
 
 
 def test_words_and_numbers_say_the_same() -> None:

@@ -59,9 +59,8 @@ def random_rows(
             highs.append(b)
         low[name], high[name] = np.array(lows, np.uint64), np.array(highs, np.uint64)
     for upper, lower in (("src6.high", "src6.low"), ("dst6.high", "dst6.low")):
-        if (
-            upper in low and not halves
-        ):  # a range of 128 bits: the upper half is a point, or the lower one is whole
+        # A range of 128 bits: the upper half is a point, or the lower one is whole.
+        if upper in low and lower in low and not halves:
             wide = low[upper] != high[upper]
             low[lower] = np.where(wide, np.uint64(0), low[lower])
             high[lower] = np.where(wide, np.uint64(2**64 - 1), high[lower])
@@ -109,6 +108,8 @@ def check(rows: Rows, columns: dict[str, Any], n: int) -> None:
 SHAPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "five": (FIVE, ()),
     "ipv6": (SIX, ()),
+    "ipv6, upper halves": (("src6.high", "dst6.high", "dport"), ()),
+    "ipv6, one half of three": (("src6.high", "dst6.high", "dst6.low", "protocol"), ()),
     "addresses": (("src4", "dst4"), ()),
     "one address": (("dst4", "dport"), ()),
     "no address": (("dport", "sport", "state"), ("tcp_flags",)),
@@ -310,6 +311,49 @@ def test_lists_longer_than_16_bits_count() -> None:
     columns = {"dst4": np.array([0, 255, 256, (n << 8) - 1, n << 8], np.uint64)}
     for engine in ("plain", *(e for e in engines() if e == "compiled")):
         assert Classifier(rows, choice=engine).first(columns).tolist() == [0, 0, 1, n - 1, -1]  # type: ignore[arg-type]
+
+
+def test_no_row_of_a_part_is_no_row_of_another() -> None:
+    """The rows without IPv6 addresses are few, and 65535 is a row of the others."""
+    n = 66_000
+    low = {c: np.zeros(n, np.uint64) for c in ("src6.high", "src6.low", "dport")}
+    high = {c: np.full(n, INTERVALS[c], np.uint64) for c in low}
+    low["dport"][:10] = high["dport"][:10] = np.arange(10)
+    low["src6.high"][10:] = high["src6.high"][10:] = np.arange(10, n)
+    low["src6.low"][-1] = 1
+    rows = Rows(low, high, np.arange(n, dtype=np.int32))
+    columns = {
+        "src6.high": np.array([5, 65_534, 65_536, 5, n], np.uint64),
+        "src6.low": np.zeros(5, np.uint64),
+        "dport": np.array([80, 80, 80, 9, 80], np.uint16),
+    }
+    for engine in ("plain", *(e for e in engines() if e == "compiled")):
+        found = Classifier(rows, choice=engine).first(columns)  # type: ignore[arg-type]
+        assert found.tolist() == [-1, 65_534, 65_536, 9, -1]
+
+
+def test_long_lists_of_short_ipv6_prefixes_lie_on_an_axis() -> None:
+    """None restricts the lower half of an address, so that no row has such a column."""
+    n = 20_000
+    low = {"src6.high": np.arange(n, dtype=np.uint64) << np.uint64(16)}
+    high = {"src6.high": low["src6.high"] | np.uint64(0xFFFF)}
+    rows = Rows(low, high, np.arange(n, dtype=np.int32))
+    columns = {"src6.high": np.array([0, 65_535, 65_536, (n << 16) - 1, n << 16], np.uint64)}
+    for engine in ("plain", *(e for e in engines() if e == "compiled")):
+        found = Classifier(rows, choice=engine)  # type: ignore[arg-type]
+        (part,) = found.stats()["parts"]
+        assert part["segments"] == [n + 1, 1]
+        assert found.first(columns).tolist() == [0, 0, 1, n - 1, -1]
+
+
+def test_a_column_of_booleans_is_one_of_numbers() -> None:
+    one = np.array([1], np.uint64)
+    names = ("dport", "state", "length")
+    rows = Rows(dict.fromkeys(names, one), dict.fromkeys(names, one), np.zeros(1, np.int32))
+    yes = np.array([True, False, True])
+    for engine in engines():
+        found = Classifier(rows, choice=engine)  # type: ignore[arg-type]
+        assert found.first(dict.fromkeys(names, yes)).tolist() == [0, -1, 0], engine
 
 
 def test_no_rows_no_records_and_any() -> None:

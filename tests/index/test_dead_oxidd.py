@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,5 +128,4 @@ class Bits:
 @settings(max_examples=120)
 @given(listed())
 def test_dead_rules_agree_with_binary_decision_diagrams(rules: RuleSet) -> None:
-    pytest.importorskip("oxidd")
     assert {d.rule.id for d in Liveness(Index(rules)).dead} == Bits().dead(rules)

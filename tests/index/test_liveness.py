@@ -94,6 +94,29 @@ def _liveness(body: str, head: str = ":FORWARD DROP") -> Liveness:
     return Liveness(netsim.parse(f"*filter\n{head}\n{body}\nCOMMIT\n", family=Family.IPV4).index)
 
 
+def test_a_cover_does_not_lean_on_rules_that_nothing_meets() -> None:
+    """Asked of diagrams, as the last rule may change every field. The third rule is dead, and no member."""
+    found = _liveness(
+        "-A FORWARD -p tcp -m tcp --sport 80 -j ACCEPT\n-A FORWARD -s 10.0.0.0/8 -j REJECT\n"
+        "-A FORWARD -s 10.0.0.0/8 -j ACCEPT\n-A FORWARD ! -s 10.0.0.0/8 -p tcp -j REJECT\n"
+        "-A FORWARD -d 10.0.0.0/28 -p tcp -m tcp --sport 80 -j ACCEPT\n-A FORWARD -j NFQUEUE"
+    )
+    covers = {d.rule.number: [r.number for r in d.cover] for d in found.dead}
+    assert covers[5] in ([1], [2, 4])
+
+
+def test_no_later_fragment_needs_a_cover_where_connections_are_tracked() -> None:
+    rules = (
+        "-A FORWARD -f -j DROP\n-A FORWARD ! -f -s 10.0.0.0/8 -j ACCEPT\n-A FORWARD -s 10.1.0.0/16 -j DROP\n"
+    )
+    tracked = _liveness(rules + "-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT")
+    assert {d.rule.number: (d.death, [r.number for r in d.cover]) for d in tracked.dead} == {
+        1: (Death.UNSENT, []),
+        3: (Death.COVERED, [2]),
+    }
+    assert [[r.number for r in d.cover] for d in _liveness(rules).dead] == [[1, 2]]
+
+
 def test_a_union_of_earlier_rules_covers() -> None:
     found = _liveness(
         "-A FORWARD -s 10.0.0.0/25 -j ACCEPT\n-A FORWARD -d 1.1.1.1 -j ACCEPT\n"

@@ -1,4 +1,4 @@
-"""Conditions as rows, against `evaluate.holds`."""
+"""Conditions as rows, against `conditions.holds`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.index.rows import INTERVALS, WORDS, Possible, Rows, chain_rows, meet, minus, rows_of
-from netsim.rules.evaluate import all_hold
+from netsim.rules.conditions import all_hold
 from netsim.rules.model import AnyOf, Bits, Condition, Deferred, In, RuleSet, Unmodelled
 from netsim.space import Packet
 from netsim.space.fields import FIELDS, WORD, Kind

@@ -63,7 +63,14 @@ def line(rng: random.Random, extra: list[str]) -> str:
     return " ".join([*words, "-j", rng.choice(("ACCEPT", "ACCEPT", "DROP", "REJECT", "LOG"))])
 
 
-PLAIN = ["-i eth0", "-m state --state ESTABLISHED", "-m mark --mark 0x1/0x3", "! -o eth1", "-f"]
+PLAIN = [
+    "-i eth0",
+    "-m state --state ESTABLISHED",
+    "-m mark --mark 0x1/0x3",
+    "-m mark ! --mark 0x2/0x7",
+    "! -o eth1",
+    "-f",
+]
 OTHER = [*PLAIN, "-m ttl --ttl-lt 4", "-m limit --limit 1/s", "-m connmark --mark 1"]
 
 

@@ -17,7 +17,7 @@ from netsim.api import parse
 from netsim.parsers.ipset import parse_ipsets
 from netsim.queries.verdict import Rules, packet_of
 from netsim.rules.bind import bind
-from netsim.rules.evaluate import all_hold
+from netsim.rules.conditions import all_hold
 from netsim.rules.journey import HOOKS
 from netsim.rules.model import RuleSet
 from netsim.space.fields import Family

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import netsim.parsers.iptables.matches as matches
+import netsim.rules.conditions as rule_conditions
 import netsim.rules.effects as effects
 import netsim.rules.evaluate as evaluate
 from netsim.rules.model import ActionKind, Bits, In, Verdict
@@ -43,14 +44,14 @@ def _mark_is_ored() -> None:
 
 
 def _flags_ignore_the_mask() -> None:
-    holds = evaluate.holds
+    holds = rule_conditions.holds
 
     def mutated(condition: Any, values: Any, known: Any) -> Any:
         if isinstance(condition, Bits) and condition.field == "tcp_flags":
             condition = Bits("tcp_flags", 0xFF, condition.value, condition.negated)
         return holds(condition, values, known)
 
-    evaluate.holds = mutated
+    rule_conditions.holds = mutated
 
 
 def _policies_accept() -> None:

@@ -463,7 +463,8 @@ def test_an_empty_rule_set_has_no_findings() -> None:
 
 
 def test_rows_and_frame_have_fixed_columns() -> None:
-    pandas = pytest.importorskip("pandas")
+    import pandas  # type: ignore[import-untyped]
+
     found = audit("-A FORWARD -p tcp -j ACCEPT", "-A FORWARD -p tcp -j DROP")
     assert found.findings
     for row in found.rows():

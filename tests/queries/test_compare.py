@@ -197,7 +197,8 @@ def test_unmodelled_bounds() -> None:
 
 
 def test_rows_and_frame_have_fixed_columns() -> None:
-    pandas = pytest.importorskip("pandas")
+    import pandas  # type: ignore[import-untyped]
+
     found = netsim.compare(BEFORE, DURING)
     for row in found.rows():
         assert tuple(row) == COLUMNS

@@ -23,7 +23,8 @@ import attrs
 from netsim.errors import BudgetExceeded
 from netsim.index.flow import Piece, merged
 from netsim.queries.reach import Question
-from netsim.queries.trace import Crossing, Hop, Stop, Tracer, Traveller
+from netsim.queries.trace import Crossing, Tracer
+from netsim.queries.travellers import Hop, Stop, Traveller
 from netsim.rules.model import Chain, Point, Rule, Verdict
 from netsim.space.diagram import AND, FALSE, LESS, OR
 from netsim.space.fields import ABSENT, FIELDS, interface_value
