@@ -15,8 +15,9 @@ Invariants, enforced by `check`:
 - S1  edges of a level ascend, each node has one for segment 0, and starts ascend from 0;
 - S2  an edge leads to a node of a later level, or to a number that is asked for.
 
-Costs. The diagram is at most the product of the sets' diagrams, in practice about their sum; a packet costs two
-searches a level on its way.
+Costs. The diagram is at most the product of the sets' diagrams, in practice about their sum; a packet costs a
+search for its segment a level on its way, and a look-up of the edge, which is another search on a level of more than
+`CELLS` pairs of node and segment.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
+from netsim.kernels import engine, kernel
 from netsim.space.diagram import FALSE, TERMINALS, TRUE
 from netsim.space.fields import FIELDS, LEVEL_MAXIMA, Kind
 from netsim.space.packets import POOL
@@ -53,6 +55,8 @@ def _level_columns() -> tuple[tuple[str, int], ...]:
 
 
 _COLUMNS = _level_columns()
+CELLS = 1 << 22
+"""The most pairs of node and segment that become a table."""
 _NUMBERS = -1
 """An edge to the number n is `_NUMBERS - n`."""
 
@@ -68,13 +72,20 @@ class Level:
     edges: I64
     to: NDArray[np.int32]
 
+    def table(self) -> NDArray[np.int32]:
+        """Where each pair of node and segment leads, the segments of a node side by side."""
+        width = len(self.starts)
+        place = (self.edges >> 32) * width + (self.edges & 0xFFFF_FFFF)
+        return np.repeat(self.to, np.diff(np.append(place, self.count * width)))
 
-@attrs.frozen(slots=True, eq=False)
+
+@attrs.define(slots=True, eq=False)
 class Sorter:
     """The questions of a network as one diagram. `roots` says where each question begins, by its number."""
 
     levels: tuple[Level, ...]
     roots: NDArray[np.int32]
+    _tables: dict[int, NDArray[np.int32] | None] = attrs.field(factory=dict, init=False)
 
     def of(self, columns: Mapping[str, NDArray[Any]], questions: NDArray[Any]) -> NDArray[np.int32]:
         """The number that each packet's question gives it. Columns that the batch lacks are 0."""
@@ -83,18 +94,28 @@ class Sorter:
             here = np.flatnonzero((at >= each.first) & (at < each.first + each.count))
             if not len(here):
                 continue
+            whole = len(here) == len(at)
             name, shift = _COLUMNS[each.level]
             column = columns.get(name)
-            if column is None:
-                segment: Any = np.zeros(len(here), np.int64)
-            else:
-                values = column[here].astype(np.uint64)
+            segment: Any = 0
+            if column is not None:
+                values = (column if whole else column[here]).astype(np.uint64)
                 if shift >= 0:
                     values = (values >> np.uint64(shift)) & np.uint64(1)
-                segment = np.searchsorted(each.starts, values, side="right") - 1
-            key = ((at[here].astype(np.int64) - each.first) << 32) + segment
-            at[here] = each.to[np.searchsorted(each.edges, key, side="right") - 1]
+                segment = _segments(values, each.starts)
+            node = (at if whole else at[here]).astype(np.int64) - each.first
+            table = self._table(each)
+            if table is not None:
+                at[here] = table[node * len(each.starts) + segment]
+            else:
+                at[here] = each.to[np.searchsorted(each.edges, (node << 32) + segment, side="right") - 1]
         return np.asarray(_NUMBERS - at, np.int32)
+
+    def _table(self, level: Level) -> NDArray[np.int32] | None:
+        if level.level not in self._tables:
+            small = level.count * len(level.starts) <= CELLS
+            self._tables[level.level] = level.table() if small else None
+        return self._tables[level.level]
 
     def check(self, numbers: int) -> None:
         """Raises `ValueError` if S1 or S2 does not hold; numbers are less than `numbers`."""
@@ -128,6 +149,16 @@ class Sorter:
             raise ValueError("roots of another type")
         if bool(np.any((roots >= total) | (roots < _NUMBERS - numbers + 1))):
             raise ValueError("a root that leads nowhere")
+
+
+def _segments(values: NDArray[np.uint64], starts: NDArray[np.uint64]) -> NDArray[Any]:
+    """The segment of each value: the last whose start is not larger."""
+    k = kernel("classify", engine())
+    if k is None or engine() == "uncompiled":
+        return np.asarray(np.searchsorted(starts, values, side="right") - 1)
+    found = np.zeros(len(values), np.int32)
+    k.search64(values, starts if starts.flags.writeable else starts.copy(), found)
+    return found
 
 
 @attrs.define(slots=True)
