@@ -36,7 +36,7 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
 ENDS = (
-    "", "link", "local", "rules", "translation", "martian-source", "martian-destination", "rp-filter", "no-route",
+    "", "link", "local", "rules", "martian-source", "martian-destination", "rp-filter", "no-route",
     "blackhole", "unreachable", "prohibit", "ip-forward", "ttl-exceeded", "no-link", "no-neighbour", "no-gateway",
     "forwarding-loop", "split", "open-header", "fragment", "too-many-ways",
 )  # fmt: skip
@@ -446,10 +446,9 @@ class Walk:
             np.bitwise_or.at(fate.mask, t.record, blocks)
             over = np.flatnonzero(told & ~passed.main)
             records = t.record[over]
-            by_row = row[over] >= 0
-            fate.end[records] = np.where(by_row, _OF["rules"], _OF["translation"])
+            fate.end[records] = _OF["rules"]
             fate.device[records] = device
-            fate.row[records[~by_row]] = -1
+            fate.row[records[row[over] < 0]] = -1
         t.main &= passed.main
         goes = passed.mask & _ACCEPT != 0
         lost = goes & passed.opened

@@ -92,12 +92,12 @@ def check_record(
         alike = [s for s in stops if s.device == device or (device is None and s.device not in network.devices)]
         decider = found.decider(i)
         if end == "rules":
-            assert decider is not None, where
-            assert decider.device == device, where
-            assert any(
-                s.kind == "translation" or s.rule is decider.rule if decider.rule is not None else s.chain == decider.decider.chain.name
-                for s in alike
-            ), where
+            kinds = {s.kind for s in alike}
+            assert kinds & {"rule", "policy", "translation"}, where
+            if decider is not None and "translation" not in kinds:
+                assert decider.device == device, where
+                named = [s.rule is decider.rule if decider.rule else s.chain == decider.decider.chain.name for s in alike]
+                assert any(named), where
         else:
             assert end in [s.kind.partition(" ")[0] for s in alike], where
     return wanted
