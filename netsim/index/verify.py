@@ -50,7 +50,7 @@ def _whole(value: object) -> int:
 
 
 class _Machine:
-    """What a program leaves between its steps: the largest class and segments so far. Everything starts at 0."""
+    """What a program leaves between its steps: the largest class, and every segment. Everything starts at 0."""
 
     def __init__(self, part: Part, program: Program, rows: Rows, ops: tuple[str, ...]) -> None:
         self.ops = ops
@@ -58,9 +58,9 @@ class _Machine:
         self.program = program
         self.rows = rows
         self.classes = 0
-        self.segments = {1: 0, 2: 0}
+        self.segments = dict.fromkeys((1, 2), np.zeros(1, np.int64))
         self.pools = [_array(pool, kind) for pool, kind in zip(program.pools, _DTYPES, strict=True)]
-        self.ready = [self._ready(what) for what in program.ready]
+        self.ready = [self._ready(what) for what in program.ready]  # the numbers on each line
 
     def region(self, pool: int, begin: int, size: int) -> NDArray[Any]:
         """The cells of a table in a pool (16, 32 or 64 bits)."""
@@ -73,8 +73,8 @@ class _Machine:
         _must(pool == 0 or int(found.min()) >= 0, "a place before its table")
         return int(found.max())
 
-    def _ready(self, what: object) -> int:
-        """The largest number on a line that is worked out before the program."""
+    def _ready(self, what: object) -> NDArray[np.int64]:
+        """The numbers on a line that is worked out before the program."""
         number = _whole(what)
         part = self.part
         if number < 0:
@@ -84,9 +84,13 @@ class _Machine:
             _must(bool(axis.starts[0, 0] == 0), "starts that do not begin with 0")
             groups = part.summary["groups"]
             _must(isinstance(groups, dict), "no groups")
-            return self._fits((axis.count - 1) * max(1, len(groups)))
+            return self._times(axis.count, max(1, len(groups)))
         _must(number < len(part.steps), "no such step")
-        return _step(part.steps[number], self.rows)
+        return np.arange(_step(part.steps[number], self.rows) + 1)
+
+    def _times(self, count: int, scale: int) -> NDArray[np.int64]:
+        self._fits((count - 1) * scale)
+        return np.arange(count) * scale
 
     @staticmethod
     def _fits(number: int) -> int:
@@ -136,7 +140,7 @@ class _Machine:
 
     def _line(self, line: int, _: int, to: int, width: int, wide: int, *__: int) -> None:
         _must(0 <= line < len(self.ready), "a line that is not there")
-        self._joined(self.ready[line], to, width, wide)
+        self._joined(int(self.ready[line].max()), to, width, wide)
 
     def _axis(self, which: int) -> None:
         _must(which in (1, 2), "no such axis")
@@ -149,7 +153,8 @@ class _Machine:
         for table in (top, middle):
             cells = self.region(1, table, last + 1).view(np.uint32).astype(np.int64)
             last = int(((cells >> 8) + (cells & 255)).max())
-        self.segments[which] = self.places(1, bottom, last + 1)
+        self.places(1, bottom, last + 1)
+        self.segments[which] = np.unique(self.region(1, bottom, last + 1)).astype(np.int64)
 
     def _search(self, which: int, bucket: int, shift: int, starts: int, scale: int, *_: int) -> None:
         self._axis(which)
@@ -158,22 +163,25 @@ class _Machine:
         _must(int(cells.min()) >= 0 and bool(np.all(cells[1:] >= cells[:-1])), "a search that goes back")
         last = int(cells.max())
         self.region(1, starts, last + 1)
-        self.segments[which] = self._fits(last * scale)
+        self.segments[which] = self._times(last + 1, scale)
 
     def _segment(self, which: int, line: int, value: int, *_: int) -> None:
         _must(which in (1, 2), "no such axis")
         if line < 0:
-            self.segments[which] = self._fits(value)
+            self.segments[which] = np.array([self._fits(value)])
             return
         _must(line < len(self.ready), "a line that is not there")
         self.segments[which] = self.ready[line]
 
     def _maps(self, first: int, second: int, line: int = 1, other: int = 2) -> tuple[int, int]:
-        """The largest class on each axis."""
-        return (
-            self.places(1, first, self.segments[line] + 1),
-            self.places(1, second, self.segments[other] + 1),
-        )
+        """The largest class on each axis. Maps of several groups lie side by side, a segment apart."""
+        found = []
+        for table, of in ((first, line), (second, other)):
+            segments = self.segments[of]
+            cells = self.region(1, table, int(segments.max()) + 1)[segments]
+            _must(int(cells.min()) >= 0, "a class before the first")
+            found.append(int(cells.max()))
+        return found[0], found[1]
 
     def _rows(self, rows: NDArray[Any]) -> None:
         _must(not rows.size or rows.dtype == np.uint16 or int(rows.min()) >= 0, "a row before the first")
@@ -183,7 +191,8 @@ class _Machine:
     ) -> None:
         _must(0 <= form <= 3, "a table of no form")
         _must(classes >= 1, "a table without classes")
-        one, two = (self.segments[1], self.segments[2]) if first < 0 else self._maps(first, second)
+        alone = first < 0
+        one, two = (int(self.segments[k].max()) for k in (1, 2)) if alone else self._maps(first, second)
         line = self.classes if place < 0 else self.places(1, place, self.classes + 1)
         most = self.places(form & 1, grid, self._fits(one + two) + 1)
         self._rows(self.region(form >> 1, patterns, self._fits(most * classes + line) + 1))
