@@ -146,7 +146,15 @@ def fitting(path: str, what: str = "is no whole index") -> Iterator[None]:
         yield
     except NetsimError:
         raise
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ArtifactError(f"{path} {what}: {type(error).__name__}: {str(error)[:200]}") from None
 
 
@@ -312,7 +320,7 @@ class SavedIndex(Displayed):
 
     @cached_property
     def _texts(self) -> Texts:
-        return Texts(self._file.json("texts"), self._file.array("sources").tolist())
+        return Texts(self._file.json("texts"), self._file.array("sources"))
 
     @cached_property
     def index(self) -> Index:

@@ -116,7 +116,11 @@ class Leg:
     @property
     def kept(self) -> frozenset[str]:
         """The fields that matter behind it."""
-        return HEADER | CONTEXT if Point.PREROUTING in self.points or Point.POSTROUTING not in self.points else HEADER
+        return (
+            HEADER | CONTEXT
+            if Point.PREROUTING in self.points or Point.POSTROUTING not in self.points
+            else HEADER
+        )
 
     def variant(self, family: Family, open_: frozenset[str]) -> Variant:
         """The kind of records of a family that do not say some fields."""
@@ -139,7 +143,12 @@ class Leg:
         return found
 
     def run(
-        self, columns: Mapping[str, NDArray[Any]], size: int, family: Family, open_: frozenset[str], threads: int
+        self,
+        columns: Mapping[str, NDArray[Any]],
+        size: int,
+        family: Family,
+        open_: frozenset[str],
+        threads: int,
     ) -> Passed:
         """Records of one family through the leg; `open_` are the fields that none of them says."""
         plan = self.plan(self.variant(family, open_))

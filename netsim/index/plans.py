@@ -645,4 +645,16 @@ def _translate(effect: Nat, r: Records, ids: NDArray[np.intp]) -> None:
     _noted(r, ids, effect.kind, differs)
 
 
-__all__ = ["CODE", "I32", "NONE", "UNKNOWN", "VERDICTS", "Plan", "Ready", "Records", "RowList", "View", "Where"]
+__all__ = [
+    "CODE",
+    "I32",
+    "NONE",
+    "UNKNOWN",
+    "VERDICTS",
+    "Plan",
+    "Ready",
+    "Records",
+    "RowList",
+    "View",
+    "Where",
+]

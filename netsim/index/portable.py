@@ -41,10 +41,10 @@ DEPTH = 64
 class Texts:
     """Texts by number, and sources as rows of numbers: file, line, column, end, text, pointer."""
 
-    def __init__(self, texts: Iterable[str] = (), sources: Iterable[Iterable[int]] = ()) -> None:
+    def __init__(self, texts: Iterable[str] = (), sources: Any = None) -> None:
         self.texts = list(texts)
-        self.sources = [tuple(int(v) for v in row) for row in sources]
-        self._numbers = {text: i for i, text in enumerate(self.texts)}
+        self.sources: Any = [] if sources is None else sources  # a list, or the rows of an array
+        self._numbers: dict[str, int] = {}
         self._known: dict[Source, int] = {}
 
     def number(self, text: str) -> int:
@@ -68,7 +68,7 @@ class Texts:
 
     def place(self, number: int) -> Source:
         """The source of a number."""
-        file, line, column, end, text, pointer = self.sources[number]
+        file, line, column, end, text, pointer = (int(v) for v in self.sources[number])
         t = self.texts
         return Source(t[file], line, column, end, t[text], t[pointer])
 

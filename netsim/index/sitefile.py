@@ -15,11 +15,11 @@ from typing import Any
 import attrs
 import numpy as np
 
-from netsim.errors import Limits
+from netsim.errors import DEFAULT_LIMITS, Limits
 from netsim.index.artifact import (
     FIVE,
-    ArtifactError,
     Arrays,
+    ArtifactError,
     SavedIndex,
     fitting,
     layout,
@@ -75,7 +75,7 @@ def save(site: SiteBatches, path: str | os.PathLike[str]) -> None:
             listing.append(
                 {
                     "member": m, "points": sorted(p.name for p in leg.points), "hook": leg.hook.name,
-                    "fields": sorted(leg.fields), "limits": attrs.asdict(leg.limits), "plans": sections,
+                    "fields": sorted(leg.fields), "plans": sections,
                 }
             )  # fmt: skip
     tables = site.tables
@@ -90,6 +90,7 @@ def save(site: SiteBatches, path: str | os.PathLike[str]) -> None:
             "name": site.name, "devices": list(tables.devices), "entries": list(tables.entries.items()),
             "levels": [[level.level, level.first, level.count] for level in sorter.levels],
             "members": [[member.device, member.count] for member in site.members],
+            "limits": attrs.asdict(legs[0].limits if legs else DEFAULT_LIMITS),
             "legs": listing,
             "stations": [
                 {
@@ -173,7 +174,8 @@ class SavedSite(SiteBatches):
                 Member(_text(device), _Saved(self._file, m, _count(count), lambda: self._texts), count, [])
                 for m, (device, count) in enumerate(site["members"])
             ]
-            legs = [self._leg(each, members, limits) for each in site["legs"]]
+            kept = limits or limits_of(site["limits"])
+            legs = [self._leg(each, members, kept) for each in site["legs"]]
             bases = np.cumsum([0, *(member.count for member in members)]).tolist()
             stations = [self._station(each, legs, bases) for each in site["stations"]]
             if len(stations) != len(tables.devices):
@@ -183,7 +185,7 @@ class SavedSite(SiteBatches):
     @cached_property
     def _texts(self) -> Texts:
         with fitting(self._file.path, "has no whole rules"):
-            return Texts(self._file.json("texts"), self._file.array("sources").tolist())
+            return Texts(self._file.json("texts"), self._file.array("sources"))
 
     def _tables(self, site: Mapping[str, Any]) -> Tables:
         file = self._file
@@ -201,12 +203,10 @@ class SavedSite(SiteBatches):
         tables.check()
         return tables
 
-    def _leg(self, data: Mapping[str, Any], members: list[Member], limits: Limits | None) -> Leg:
+    def _leg(self, data: Mapping[str, Any], members: list[Member], limits: Limits) -> Leg:
         member = members[_count(data["member"])]
         points = frozenset(Point[name] for name in data["points"])
-        leg = Leg(
-            member.whole, points, Point[data["hook"]], frozenset(data["fields"]), limits or limits_of(data["limits"])
-        )
+        leg = Leg(member.whole, points, Point[data["hook"]], frozenset(data["fields"]), limits)
         for section in data["plans"]:
             arrays = Arrays(section, self._file.array)
             plan = unpacked_plan(
@@ -221,11 +221,13 @@ class SavedSite(SiteBatches):
     def _station(data: Mapping[str, Any], legs: list[Leg], bases: list[int]) -> Station:
         def found(way: str) -> dict[Family, list[tuple[Leg, int]]]:
             return {
-                Family[f]: [(legs[_count(k)], bases[bases.index(base)]) for k, base in each] for f, each in data[way]
+                Family[f]: [(legs[_count(k)], bases[bases.index(base)]) for k, base in each]
+                for f, each in data[way]
             }
 
         fragments = {Family[f]: _count(kind) for f, kind in data["fragments"]}
-        return Station(_text(data["name"]), *(found(way) for way in _WAYS), fragments)
+        name, (before, inward, through) = _text(data["name"]), map(found, _WAYS)
+        return Station(name, before, inward, through, fragments)
 
     def classify(self, batch: Any, *, ingress: str | None = None, threads: int = 1) -> SiteClassification:
         """What becomes of every record of a batch, as the network that was saved decides."""

@@ -144,7 +144,9 @@ class SiteClassification(Displayed):
         """A row for each verdict with where and by what, the most frequent first: plain data, with fixed keys."""
         if not len(self):
             return []
-        keys = np.stack([c.astype(np.int64) for c in (self.verdict, self.end, self.device, self.row, self.undecided)])
+        keys = np.stack(
+            [c.astype(np.int64) for c in (self.verdict, self.end, self.device, self.row, self.undecided)]
+        )
         _, first, count = np.unique(keys, axis=1, return_index=True, return_counts=True)
         found = []
         for i in np.lexsort((first, -count)):
@@ -152,7 +154,9 @@ class SiteClassification(Displayed):
             decider = self.deciders[row].decider if row >= 0 else None
             rule = decider.rule if decider is not None else None
             chain = rule.chain if rule is not None else decider.chain.name if decider is not None else None
-            source = rule.source if rule is not None else decider.chain.source if decider is not None else None
+            source = (
+                rule.source if rule is not None else decider.chain.source if decider is not None else None
+            )
             doubt = self.deciders[undecided].rule if undecided >= 0 else None
             found.append(
                 {
@@ -190,14 +194,18 @@ class SiteClassification(Displayed):
             for r in self.rows()[:_SHOWN]
         ]  # fmt: skip
         if lines:
-            blocks.append(Table(("records", "verdict", "device", "end", "decided by", "text"), lines, ("records",)))
+            blocks.append(
+                Table(("records", "verdict", "device", "end", "decided by", "text"), lines, ("records",))
+            )
         return Document(blocks)
 
 
 class SiteBatches(Displayed):
     """A network made ready for batches."""
 
-    def __init__(self, name: str, tables: Tables, stations: Sequence[Station], members: Sequence[Member]) -> None:
+    def __init__(
+        self, name: str, tables: Tables, stations: Sequence[Station], members: Sequence[Member]
+    ) -> None:
         self.name = name
         self.tables = tables
         self.stations = tuple(stations)
@@ -250,8 +258,14 @@ class SiteBatches(Displayed):
         """The entry of each record, from names or a pair (codes, names)."""
         if isinstance(words, tuple) and len(words) == 2:
             codes, each = np.asarray(words[0]), [str(w) for w in words[1]]
-            if codes.ndim != 1 or codes.dtype.kind not in "iu" or (len(codes) and not 0 <= codes.min() <= codes.max() < len(each)):
-                raise QuestionError.of("column 'ingress' is a pair (codes, names) with a code that names nothing")
+            if (
+                codes.ndim != 1
+                or codes.dtype.kind not in "iu"
+                or (len(codes) and not 0 <= codes.min() <= codes.max() < len(each))
+            ):
+                raise QuestionError.of(
+                    "column 'ingress' is a pair (codes, names) with a code that names nothing"
+                )
         else:
             array = np.asarray(words, dtype=object)
             if array.ndim != 1:

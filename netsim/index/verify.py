@@ -28,6 +28,8 @@ from netsim.index.tables import Part
 
 _TOP = (1 << 31) - 1
 """The largest number that a step leaves."""
+_MARKED = 1 << 24
+"""Up to so large segments are noted in a table of marks."""
 _DTYPES = ("u2", "i4", "u8")
 
 
@@ -64,7 +66,9 @@ class _Machine:
 
     def region(self, pool: int, begin: int, size: int) -> NDArray[Any]:
         """The cells of a table in a pool (16, 32 or 64 bits)."""
-        _must(0 <= begin and 0 < size and begin + size <= len(self.pools[pool]), "a table outside of its pool")
+        _must(
+            begin >= 0 and size > 0 and begin + size <= len(self.pools[pool]), "a table outside of its pool"
+        )
         return self.pools[pool][begin : begin + size]
 
     def places(self, pool: int, begin: int, size: int) -> int:
@@ -145,16 +149,25 @@ class _Machine:
     def _axis(self, which: int) -> None:
         _must(which in (1, 2), "no such axis")
         axis = self.part.axes[which - 1]
-        _must(len(axis.columns) == 1 and INTERVALS.get(axis.columns[0]) == 0xFFFF_FFFF, "an axis that is no column")
+        _must(
+            len(axis.columns) == 1 and INTERVALS.get(axis.columns[0]) == 0xFFFF_FFFF,
+            "an axis that is no column",
+        )
 
     def _nested(self, which: int, top: int, middle: int, bottom: int, *_: int) -> None:
         self._axis(which)
         last = (1 << 16) - 1
         for table in (top, middle):
-            cells = self.region(1, table, last + 1).view(np.uint32).astype(np.int64)
-            last = int(((cells >> 8) + (cells & 255)).max())
-        self.places(1, bottom, last + 1)
-        self.segments[which] = np.unique(self.region(1, bottom, last + 1)).astype(np.int64)
+            cells = self.region(1, table, last + 1).view(np.uint32)
+            last = int(((cells >> np.uint32(8)) + (cells & np.uint32(255))).max())
+        most = self.places(1, bottom, last + 1)
+        values = self.region(1, bottom, last + 1)
+        if most > _MARKED:
+            self.segments[which] = np.unique(values).astype(np.int64)
+            return
+        seen = np.zeros(most + 1, np.bool_)
+        seen[values] = True
+        self.segments[which] = np.flatnonzero(seen)
 
     def _search(self, which: int, bucket: int, shift: int, starts: int, scale: int, *_: int) -> None:
         self._axis(which)
@@ -187,7 +200,16 @@ class _Machine:
         _must(not rows.size or rows.dtype == np.uint16 or int(rows.min()) >= 0, "a row before the first")
 
     def _grid(
-        self, first: int, second: int, place: int, grid: int, _: int, patterns: int, classes: int, form: int, *__: int
+        self,
+        first: int,
+        second: int,
+        place: int,
+        grid: int,
+        _: int,
+        patterns: int,
+        classes: int,
+        form: int,
+        *__: int,
     ) -> None:
         _must(0 <= form <= 3, "a table of no form")
         _must(classes >= 1, "a table without classes")
@@ -283,7 +305,10 @@ def _step(step: Step, rows: Rows) -> int:
     _must(len(starts) and bool(np.all(starts[1:] > starts[:-1])), "starts that do not ascend")
     if step.classes is not None:
         classes = _array(step.classes, "i4")
-        _must(starts[0] == 0 and len(classes) == len(starts) and int(classes.min()) >= 0, "classes of no segment")
+        _must(
+            starts[0] == 0 and len(classes) == len(starts) and int(classes.min()) >= 0,
+            "classes of no segment",
+        )
         return int(classes.max())
     _must(isinstance(step.care, int) and 0 <= step.care < 1 << 64, "a mask of no word")
     return len(starts)
@@ -300,7 +325,10 @@ def check_rows(rows: Rows) -> None:
     """W1, and columns that exist."""
     size = len(_array(rows.rule, "i4"))
     for names, known in (((rows.low, rows.high), INTERVALS), ((rows.care, rows.value), WORDS)):
-        _must(all(isinstance(each, dict) for each in names) and names[0].keys() == names[1].keys(), "half a column")
+        _must(
+            all(isinstance(each, dict) for each in names) and names[0].keys() == names[1].keys(),
+            "half a column",
+        )
         for each in names:
             for name, column in each.items():
                 _must(name in known and len(_array(column, "u8")) == size, "a column of another length")
@@ -360,7 +388,11 @@ def check_plan(plan: Plan, deciders: int) -> None:
     for stage in plan.stages:
         if not isinstance(stage, Ready):
             continue
-        does, target, decider = _array(stage.does, "i1"), _array(stage.target, "i4"), _array(stage.decider, "i4")
+        does, target, decider = (
+            _array(stage.does, "i1"),
+            _array(stage.target, "i4"),
+            _array(stage.decider, "i4"),
+        )
         size = len(does)
         _must(size and len(target) == size == len(decider), "rows of another number")
         _must(int(does.min()) >= 0 and int(does.max()) < len(Does), "a row that does nothing known")
@@ -372,14 +404,19 @@ def check_plan(plan: Plan, deciders: int) -> None:
         for row in changes.tolist():
             _must(row in stage.effects, "a change without effects")
         after = target[changes]
-        _must(bool(np.all((after < 0) | (after > changes) & (after < size))), "a row that goes on before itself")
+        _must(
+            bool(np.all((after < 0) | (after > changes) & (after < size))), "a row that goes on before itself"
+        )
         for each in stage.lists():
             _list(each, size)
         places = stage.sure.places
         last = len(places) and int(places[-1]) == size - 1 and int(does[-1]) <= int(Does.REJECT)
         _must(last, "a chain without an end")
         first = {c: (stage.sure.rows.low[c][-1], stage.sure.rows.high[c][-1]) for c in stage.sure.rows.low}
-        _must(all(low == 0 and int(high) == INTERVALS[c] for c, (low, high) in first.items()), "an end that holds not all")
+        _must(
+            all(low == 0 and int(high) == INTERVALS[c] for c, (low, high) in first.items()),
+            "an end that holds not all",
+        )
         _must(all(int(care[-1]) == 0 for care in stage.sure.rows.care.values()), "an end that holds not all")
 
 

@@ -99,8 +99,7 @@ class Tables:
         links, questions = len(self.link_question), len(self.sorter.roots)
         self.sorter.check(ways)
         for name, array in self.arrays().items():
-            kind = np.uint64 if name in ("place_iif", "exit_oif") else np.int32
-            if array.dtype != kind:
+            if array.dtype != np.dtype("u8" if name in ("place_iif", "exit_oif") else "i4"):
                 raise ValueError(f"{name} is of another type")
         shapes = {
             "place_iif": (places, 2), "place_question": (places, 2), "exit_oif": (exits, 2), "exit_way": (exits,),
@@ -160,6 +159,7 @@ class Fate:
     @classmethod
     def of(cls, size: int) -> Fate:
         """Nothing yet."""
+
         def none(kind: type[Any]) -> NDArray[Any]:
             return np.full(size, -1, kind)
 
@@ -220,7 +220,11 @@ class Walk:
         """The records `where` of a batch, each from its entry; writes what becomes of them."""
         six = self.family is Family.IPV6
         others = ("src4", "dst4") if six else ("src6.high", "src6.low", "dst6.high", "dst6.low")
-        columns = {n: c[where] for n, c in batch.columns.items() if n not in (*others, "iif.high", "iif.low", "oif.high", "oif.low")}
+        columns = {
+            n: c[where]
+            for n, c in batch.columns.items()
+            if n not in (*others, "iif.high", "iif.low", "oif.high", "oif.low")
+        }
         self.fate = fate
         self.states = batch.columns["state"]
         self.open = batch.open - {"src4", "dst4", "src6", "dst6", "iif", "oif", "family"}
@@ -240,7 +244,9 @@ class Walk:
 
     # Ends and ways
 
-    def _ended(self, t: Travellers, code: int, bits: int, device: NDArray[Any] | None, *, row: bool = False) -> None:
+    def _ended(
+        self, t: Travellers, code: int, bits: int, device: NDArray[Any] | None, *, row: bool = False
+    ) -> None:
         """Travellers at their end; `row`: the last row that decided stays the record's."""
         fate = self.fate
         np.bitwise_or.at(fate.mask, t.record, np.uint8(bits))
@@ -252,7 +258,9 @@ class Walk:
         if not row:
             fate.row[records] = -1
 
-    def _stopped(self, t: Travellers, which: NDArray[np.bool_], name: str, device: NDArray[Any] | None) -> None:
+    def _stopped(
+        self, t: Travellers, which: NDArray[np.bool_], name: str, device: NDArray[Any] | None
+    ) -> None:
         numbers = np.flatnonzero(which)
         if len(numbers):
             self._ended(t.of(numbers), _OF[name], _DROP, None if device is None else device[numbers])
@@ -475,4 +483,16 @@ def walk(tables: Tables, stations: Sequence[Station], batch: Batch, entry: I32, 
     return fate
 
 
-__all__ = ["ARRIVED", "CROSS", "ENDS", "FORWARD", "LINK", "LOCAL", "Fate", "Station", "Tables", "Walk", "walk"]
+__all__ = [
+    "ARRIVED",
+    "CROSS",
+    "ENDS",
+    "FORWARD",
+    "LINK",
+    "LOCAL",
+    "Fate",
+    "Station",
+    "Tables",
+    "Walk",
+    "walk",
+]

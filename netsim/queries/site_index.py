@@ -21,7 +21,16 @@ from netsim.index.walks import CROSS, ENDS, FORWARD, LINK, LOCAL, Station, Table
 from netsim.rules.journey import uses_tracking
 from netsim.rules.model import Point
 from netsim.space.diagram import FALSE, OR, TRUE
-from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, WORD, Family, Range, interface_value, merge_ranges
+from netsim.space.fields import (
+    ABSENT,
+    ADDRESS_FIELDS,
+    FIELDS,
+    WORD,
+    Family,
+    Range,
+    interface_value,
+    merge_ranges,
+)
 from netsim.space.packets import POOL, condition_node
 from netsim.topology.addresses import Addresses, addresses_of, less
 from netsim.topology.model import Device, Interface, NextHop, Prefix
@@ -38,8 +47,10 @@ def present(network: Network) -> Mapping[str, Addresses]:
     for device in network.devices.values():
         for interface in device.interfaces:
             prefixes.setdefault(interface.link, []).extend(interface.addresses)
-    for end in (*network.hosts.values(), *network.subnets.values()):
-        prefixes.setdefault(end.link, []).extend(_prefixes(end))
+    for host in network.hosts.values():
+        prefixes.setdefault(host.link, []).extend(host.addresses)
+    for subnet in network.subnets.values():
+        prefixes.setdefault(subnet.link, []).extend(subnet.prefixes)
     own = [p for d in network.devices.values() for i in d.interfaces for p in i.addresses]
     known = addresses_of([p for link, each in prefixes.items() if link for p in each], whole=True)
     every: Addresses = tuple((f, ((0, (1 << f.bits) - 1),)) for f in Family)
@@ -49,10 +60,6 @@ def present(network: Network) -> Mapping[str, Addresses]:
         here = less(addresses_of(prefixes.get(link, ()), whole=True), network.taken(link))
         found[link] = (*here, *beyond) if link in network.internet else here
     return found
-
-
-def _prefixes(end: Any) -> tuple[Prefix, ...]:
-    return end.addresses if hasattr(end, "addresses") else end.prefixes
 
 
 def _destinations(addresses: Addresses, family: Family) -> int:
@@ -152,9 +159,13 @@ class _Builder:
         sets: list[tuple[int, int]] = []
         for device, interface in self.network.neighbours.get(link, ()):
             own = tuple((p.family, ((p.address, p.address),)) for p in interface.addresses)
-            sets.append((_destinations(own, family), self.way(CROSS, self.places[device.name, interface.name])))
+            sets.append(
+                (_destinations(own, family), self.way(CROSS, self.places[device.name, interface.name]))
+            )
         sets.append((self._there(link, family), self.end("link")))
-        return self.sorter.add([*sets, (TRUE, self.end("no-neighbour"))], {FIELDS["family"].level: int(family)})
+        return self.sorter.add(
+            [*sets, (TRUE, self.end("no-neighbour"))], {FIELDS["family"].level: int(family)}
+        )
 
     def _there(self, link: str, family: Family) -> int:
         known = self.network.attached.get((link, family), FALSE)
@@ -203,7 +214,9 @@ class _Builder:
                 found.pop(name, None)
         for device, interface in self.incoming:
             if interface.up:
-                crossing = self.sorter.add([(TRUE, self.way(CROSS, self.places[device.name, interface.name]))])
+                crossing = self.sorter.add(
+                    [(TRUE, self.way(CROSS, self.places[device.name, interface.name]))]
+                )
                 found[f"{device.name}[{interface.name}]"] = [(crossing, crossing)]
         return found
 
@@ -252,7 +265,9 @@ def _legs(indexes: Sequence[Index], members: Sequence[Member], bases: Sequence[i
     station = Station(name, {}, {}, {}, {})
     for family in Family:
         mine = [k for k, index in enumerate(indexes) if index.rules.family in (None, family)]
-        forward = [_THROUGH] if len(mine) < 2 else [frozenset({Point.FORWARD}), frozenset({Point.POSTROUTING})]
+        forward = (
+            [_THROUGH] if len(mine) < 2 else [frozenset({Point.FORWARD}), frozenset({Point.POSTROUTING})]
+        )
         for into, hook, groups in (
             (station.before, Point.INPUT, [_BEFORE]),
             (station.inward, Point.INPUT, [_INWARD]),

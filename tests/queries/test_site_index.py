@@ -76,27 +76,46 @@ def traced(network: netsim.Network, ingress: str, packet: Packet) -> tuple[str, 
 
 
 def check_record(
-    network: netsim.Network, found: SiteClassification, columns: Columns, i: int, ingress: str, *, exact: bool = True
+    network: netsim.Network,
+    found: SiteClassification,
+    columns: Columns,
+    i: int,
+    ingress: str,
+    *,
+    exact: bool = True,
 ) -> str:
     """One record: the tracer's answer, stopped where and by what the tracer says. Gives that answer."""
     packet = Packet.from_values(batch_of(columns).values(i))
     wanted, stops = traced(network, ingress, packet)
     verdict = str(found.names[i])
     got = {"accept": "accept", "drop": "blocked", "reject": "blocked"}.get(verdict, "unknown")
-    where = (ingress, str(packet), verdict, found.ends[i], found.device[i], wanted, [str(s.kind) for s in stops])
+    where = (
+        ingress,
+        str(packet),
+        verdict,
+        found.ends[i],
+        found.device[i],
+        wanted,
+        [str(s.kind) for s in stops],
+    )
     if exact or got != "unknown":
         assert got == wanted, where
     if got == "blocked":
         device = network.devices and (found.devices[found.device[i]] if found.device[i] >= 0 else None)
         end = str(found.ends[i])
-        alike = [s for s in stops if s.device == device or (device is None and s.device not in network.devices)]
+        alike = [
+            s for s in stops if s.device == device or (device is None and s.device not in network.devices)
+        ]
         decider = found.decider(i)
         if end == "rules":
             kinds = {s.kind for s in alike}
             assert kinds & {"rule", "policy", "translation"}, where
             if decider is not None and "translation" not in kinds:
                 assert decider.device == device, where
-                named = [s.rule is decider.rule if decider.rule else s.chain == decider.decider.chain.name for s in alike]
+                named = [
+                    s.rule is decider.rule if decider.rule else s.chain == decider.decider.chain.name
+                    for s in alike
+                ]
                 assert any(named), where
         else:
             assert end in [s.kind.partition(" ")[0] for s in alike], where
@@ -143,7 +162,9 @@ def known_translations(rng: random.Random) -> RuleSet:
     Of NETMAP it says that the address is open. Sources are translated at INPUT and POSTROUTING, destinations
     elsewhere, nobody translates by interface at INPUT, and there is one NAT chain at a hook point.
     """
-    points = {point.name: point for point in Point} | {f"{n}{point}": point for n in ("one", "two") for point in Point}
+    points = {point.name: point for point in Point} | {
+        f"{n}{point}": point for n in ("one", "two") for point in Point
+    }
     while True:
         rules = any_rules(rng.randrange(1 << 30))
         odd = any(name.startswith("nat2/") for name in rules.chains)
@@ -163,10 +184,16 @@ def wild_network(rng: random.Random) -> netsim.Network:
         interfaces, routes = [], []
         for family in (Family.IPV4, Family.IPV6):
             routes.append(
-                Route(Prefix(family, to, family.bits - 2), (NextHop("", (family, via)),), metric=rng.choice((0, 1)))
+                Route(
+                    Prefix(family, to, family.bits - 2),
+                    (NextHop("", (family, via)),),
+                    metric=rng.choice((0, 1)),
+                )
             )
             if rng.random() < 0.3:
-                table = Route(Prefix(family, 0, 0), (NextHop("", (family, via)),), RouteType.UNICAST, table="7")
+                table = Route(
+                    Prefix(family, 0, 0), (NextHop("", (family, via)),), RouteType.UNICAST, table="7"
+                )
                 routes.append(table)
         for k, first in enumerate((0, 4) if name == "r1" else (4, 8)):
             own = first + at % 4
@@ -194,7 +221,8 @@ def check_wild(rng: random.Random, size: int = 25) -> list[tuple[str, str]]:
     ingress = [rng.choice(sorted(network.site_index.tables.entries)) for _ in range(size)]
     found = network.classify(columns | {"ingress": ingress})
     return [
-        (str(found.names[i]), check_record(network, found, columns, i, ingress[i], exact=False)) for i in range(size)
+        (str(found.names[i]), check_record(network, found, columns, i, ingress[i], exact=False))
+        for i in range(size)
     ]
 
 
