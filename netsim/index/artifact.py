@@ -71,6 +71,7 @@ class Arrays:
         self.sections: dict[str, Any] = {}
 
     def put(self, array: Any) -> str:
+        """The name of the section that will hold an array."""
         name = f"{self.prefix}/{len(self.sections)}"
         self.sections[name] = array
         return name
@@ -159,6 +160,7 @@ def fitting(path: str, what: str = "is no whole index") -> Iterator[None]:
 
 
 def packed_plan(plan: Plan, arrays: Arrays, texts: Texts) -> Any:
+    """A plan as what JSON takes; its arrays go to `arrays`, its texts to `texts`."""
     stages: list[Any] = []
     for each in plan.stages:
         if isinstance(each, Turn):
@@ -185,6 +187,7 @@ def packed_plan(plan: Plan, arrays: Arrays, texts: Texts) -> Any:
 def unpacked_plan(
     data: Any, point: Point, arrays: Arrays, texts: Callable[[], Texts], addresses: Addresses, limits: Limits
 ) -> Plan:
+    """The plan of what `packed_plan` made. Raises what data that does not fit raises, see `fitting`."""
     family = None if data["family"] is None else Family[data["family"]]
     variant = Variant(point, family, frozenset(data["open"]), data["payload"])
     stages: list[Ready | Turn] = []

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from netsim.errors import DEFAULT_LIMITS, Limits
 from netsim.index.artifact import (
@@ -27,6 +28,7 @@ from netsim.index.artifact import (
     packed_plan,
     unpacked_plan,
 )
+from netsim.index.columns import Batch
 from netsim.index.container import Container, write
 from netsim.index.deciders import Deciders
 from netsim.index.flatten import Variant
@@ -97,7 +99,7 @@ def save(site: SiteBatches, path: str | os.PathLike[str]) -> None:
                     "name": station.name, "fragments": [[f.name, kind] for f, kind in station.fragments.items()],
                     **{
                         way: [
-                            [f.name, [[number[id(leg)], base] for leg, base in each]]
+                            [f.name, [number[id(leg)] for leg, _ in each]]
                             for f, each in getattr(station, way).items()
                         ]
                         for way in _WAYS
@@ -175,9 +177,9 @@ class SavedSite(SiteBatches):
                 for m, (device, count) in enumerate(site["members"])
             ]
             kept = limits or limits_of(site["limits"])
-            legs = [self._leg(each, members, kept) for each in site["legs"]]
             bases = np.cumsum([0, *(member.count for member in members)]).tolist()
-            stations = [self._station(each, legs, bases) for each in site["stations"]]
+            legs = [(self._leg(each, members, kept), bases[each["member"]]) for each in site["legs"]]
+            stations = [self._station(each, legs) for each in site["stations"]]
             if len(stations) != len(tables.devices):
                 raise ValueError("a device without its legs")
             super().__init__(_text(site["name"]), tables, stations, members)
@@ -218,21 +220,17 @@ class SavedSite(SiteBatches):
         return leg
 
     @staticmethod
-    def _station(data: Mapping[str, Any], legs: list[Leg], bases: list[int]) -> Station:
+    def _station(data: Mapping[str, Any], legs: list[tuple[Leg, int]]) -> Station:
         def found(way: str) -> dict[Family, list[tuple[Leg, int]]]:
-            return {
-                Family[f]: [(legs[_count(k)], bases[bases.index(base)]) for k, base in each]
-                for f, each in data[way]
-            }
+            return {Family[f]: [legs[_count(k)] for k in each] for f, each in data[way]}
 
         fragments = {Family[f]: _count(kind) for f, kind in data["fragments"]}
         name, (before, inward, through) = _text(data["name"]), map(found, _WAYS)
         return Station(name, before, inward, through, fragments)
 
-    def classify(self, batch: Any, *, ingress: str | None = None, threads: int = 1) -> SiteClassification:
-        """What becomes of every record of a batch, as the network that was saved decides."""
+    def _answered(self, batch: Batch, entry: NDArray[np.int32], threads: int) -> SiteClassification:
         with fitting(self._file.path, "has tables that do not fit together"):
-            return super().classify(batch, ingress=ingress, threads=threads)
+            return super()._answered(batch, entry, threads)
 
     def stats(self) -> dict[str, Any]:
         """Sizes, with sections and bytes of the file."""

@@ -20,7 +20,7 @@ from netsim.errors import QuestionError, near_misses
 from netsim.index.columns import Batch, batch_of, named
 from netsim.index.deciders import Decider
 from netsim.index.legs import Leg, Whole
-from netsim.index.plans import CODE, VERDICTS
+from netsim.index.plans import CODE, UNKNOWN, VERDICTS
 from netsim.index.walks import ENDS, Station, Tables, walk
 from netsim.rules.model import Rule, Verdict
 from netsim.space.fields import Family
@@ -91,8 +91,9 @@ class SiteClassification(Displayed):
     its ways, drop and reject where it arrives on none. `end` says how its way ends, codes of `ENDS`: on a link, at a
     device for itself, by rules, by what routing lacks; `device` where, -1 before any device. `row` is the number of
     the rule or policy that decides there, for accept the last filter on the way; -1 where none does. `undecided` is
-    that of the first row on the way that may decide otherwise; -1 if there is none. `deciders` says what the
-    numbers mean, `devices` those of devices.
+    that of the first row on the way that may decide otherwise; -1 if there is none. `outcomes` has a bit for each
+    verdict that is possible (1 accept, 2 drop, 4 reject; 0 nobody knows). `deciders` says what the numbers mean,
+    `devices` those of devices.
     """
 
     verdict: NDArray[np.uint8] = attrs.field(converter=_locked)
@@ -100,6 +101,7 @@ class SiteClassification(Displayed):
     device: NDArray[np.int32] = attrs.field(converter=_locked)
     row: NDArray[np.int64] = attrs.field(converter=_locked)
     undecided: NDArray[np.int64] = attrs.field(converter=_locked)
+    outcomes: NDArray[np.uint8] = attrs.field(converter=_locked)
     devices: tuple[str, ...]
     deciders: Sequence[SiteDecider]
 
@@ -124,6 +126,11 @@ class SiteClassification(Displayed):
         """How many records have each verdict."""
         found = np.bincount(self.verdict, minlength=len(VERDICTS))
         return {v: int(n) for v, n in zip(VERDICTS, found, strict=True)}
+
+    def possible(self, record: int) -> tuple[Verdict, ...]:
+        """The verdicts that are possible for a record: one, unless its verdict is unknown."""
+        mask = int(self.outcomes[record]) or 7
+        return tuple(v for bit, v in enumerate(VERDICTS[:3]) if mask & 1 << bit)
 
     def decider(self, record: int) -> SiteDecider | None:
         """What decides a record: a rule or policy with its device; None if none does."""
@@ -218,20 +225,24 @@ class SiteBatches(Displayed):
         words = given.pop("ingress", None)
         if (words is None) == (ingress is None):
             raise QuestionError.of(
-                "a batch through a network says where its records enter, once",
+                "a batch through a network says once where its records enter",
                 hint="a column 'ingress' of names, or the argument ingress for all: a host, a subnet, a zone or "
                 "link, or an interface as device[interface]",
             )
         taken = batch_of(given)
         self._addressed(taken)
-        entry = self._entry(ingress) if words is None else self._entries(words, taken.size)
         if words is None:
-            entry = np.full(taken.size, entry, np.int32)
-        fate = walk(self.tables, self.stations, _received(taken), entry, threads)
+            entry = np.full(taken.size, self._entry(ingress), np.int32)
+        else:
+            entry = self._entries(words, taken.size)
+        return self._answered(_received(taken), entry, threads)
+
+    def _answered(self, batch: Batch, entry: NDArray[np.int32], threads: int) -> SiteClassification:
+        fate = walk(self.tables, self.stations, batch, entry, threads)
         verdict = CODE[fate.mask]
-        undecided = np.where((verdict == 3) & (fate.other >= 0), fate.other, fate.maybe)
+        undecided = np.where((verdict == UNKNOWN) & (fate.other >= 0), fate.other, fate.maybe)
         return SiteClassification(
-            verdict, fate.end, fate.device, fate.row, undecided, self.tables.devices, self.deciders
+            verdict, fate.end, fate.device, fate.row, undecided, fate.mask, self.tables.devices, self.deciders
         )
 
     @staticmethod

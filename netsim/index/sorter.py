@@ -137,6 +137,8 @@ class Sorter:
                 raise ValueError("starts that do not ascend")
             if not len(edges) or edges[0] != 0 or bool(np.any(edges[1:] <= edges[:-1])):
                 raise ValueError("edges that do not ascend")
+            if int((edges & 0xFFFF_FFFF).max()) >= len(starts):
+                raise ValueError("an edge of no segment")
             heads = edges[(edges & 0xFFFF_FFFF) == 0] >> 32
             if len(heads) != each.count or bool(np.any(heads != np.arange(each.count))):
                 raise ValueError("a node without a first edge")
