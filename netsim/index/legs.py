@@ -12,7 +12,7 @@ of it afterwards is nobody's to say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -102,6 +102,8 @@ class Leg:
         self.fields = fields
         self.limits = limits
         self.plans: dict[Variant, Plan | str] = {}
+        self.stored: dict[Variant, Callable[[], Plan]] = {}
+        """The plans that a file has."""
         self.asked = 0
 
     @cached_property
@@ -129,6 +131,8 @@ class Leg:
     def plan(self, variant: Variant) -> Plan | str:
         """The plan of a variant, or why there is none."""
         found = self.plans.get(variant)
+        if found is None and variant in self.stored:
+            found = self.plans[variant] = self.stored[variant]()
         if found is None:
             try:
                 made = Plan.of(

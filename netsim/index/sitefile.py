@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import attrs
@@ -33,6 +33,7 @@ from netsim.index.container import Container, write
 from netsim.index.deciders import Deciders
 from netsim.index.flatten import Variant
 from netsim.index.legs import Leg
+from netsim.index.plans import Plan
 from netsim.index.portable import Texts, model_of, plain
 from netsim.index.sites import Member, SiteBatches, SiteClassification
 from netsim.index.sorter import Level, Sorter
@@ -64,7 +65,7 @@ def save(site: SiteBatches, path: str | os.PathLike[str]) -> None:
     listing: list[dict[str, Any]] = []
     for m, member in enumerate(site.members):
         for leg in member.legs:
-            sections: list[str] = []
+            sections: list[Any] = []
             for variant in _variants(leg, member.whole.rules):
                 plan = leg.plan(variant)
                 if isinstance(plan, str):  # made again, or refused again, where it is asked for
@@ -73,7 +74,8 @@ def save(site: SiteBatches, path: str | os.PathLike[str]) -> None:
                 arrays = Arrays(name)
                 parts[name] = packed_plan(plan, arrays, texts)
                 parts |= arrays.sections
-                sections.append(name)
+                family = variant.family.name if variant.family is not None else None
+                sections.append([name, family, sorted(variant.open)])
             listing.append(
                 {
                     "member": m, "points": sorted(p.name for p in leg.points), "hook": leg.hook.name,
@@ -120,7 +122,7 @@ def save(site: SiteBatches, path: str | os.PathLike[str]) -> None:
 
 def _variants(leg: Leg, rules: RuleSet) -> list[Variant]:
     """The kinds of records that a leg is saved for: those asked already, and what batches usually say."""
-    found = dict.fromkeys(leg.plans)
+    found = dict.fromkeys([*leg.plans, *leg.stored])
     for family in Family:
         if rules.family in (None, family):
             for open_ in _LEFT_OUT:
@@ -209,15 +211,24 @@ class SavedSite(SiteBatches):
         member = members[_count(data["member"])]
         points = frozenset(Point[name] for name in data["points"])
         leg = Leg(member.whole, points, Point[data["hook"]], frozenset(data["fields"]), limits)
-        for section in data["plans"]:
-            arrays = Arrays(section, self._file.array)
-            plan = unpacked_plan(
-                self._file.json(section), leg.hook, arrays, lambda: self._texts, NO_ADDRESSES, leg.limits
-            )
-            check_plan(plan, member.count)
-            leg.plans[plan.variant] = plan
+        for section, family, open_ in data["plans"]:
+            if section not in self._file:
+                raise ArtifactError(f"{self._file.path} has no section {str(section)[:64]!r}")
+            variant = Variant(leg.hook, Family[family], frozenset(open_))
+            leg.stored[variant] = partial(self._plan, _text(section), variant, member.count, limits)
         member.legs.append(leg)
         return leg
+
+    def _plan(self, section: str, variant: Variant, deciders: int, limits: Limits) -> Plan:
+        """A plan, when a batch first needs it: its tables are checked before anything is asked of them."""
+        with fitting(self._file.path):
+            arrays = Arrays(section, self._file.array)
+            data = self._file.json(section)
+            plan = unpacked_plan(data, variant.point, arrays, lambda: self._texts, NO_ADDRESSES, limits)
+            if plan.variant != variant:
+                raise ValueError("a plan of another variant")
+            check_plan(plan, deciders)
+            return plan
 
     @staticmethod
     def _station(data: Mapping[str, Any], legs: list[tuple[Leg, int]]) -> Station:

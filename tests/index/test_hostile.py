@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import struct
 import subprocess
 import sys
-import traceback
+import zlib
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -20,7 +21,8 @@ from netsim.errors import NetsimError
 from netsim.index import verify
 from netsim.index.artifact import SavedIndex
 from netsim.index.classifier import Classifier
-from netsim.index.container import ArtifactError, Container, write
+from netsim.index.container import _SECTION as SECTION
+from netsim.index.container import ALIGN, ArtifactError, Container, write
 from netsim.index.portable import DEPTH, Texts, model_of
 from netsim.index.sitefile import SavedSite
 from netsim.queries.verdict import Rules
@@ -172,7 +174,7 @@ def test_changed_files_are_refused_or_answer(tmp_path: Path) -> None:
     code = (
         "import faulthandler, pathlib, sys; faulthandler.enable(); sys.path.insert(0, sys.argv[1])\n"
         "from tests.index.test_hostile import fuzz\n"
-        "print(dict(fuzz(pathlib.Path(sys.argv[2]), 0, 400)))\n"
+        "print(dict(fuzz(pathlib.Path(sys.argv[2]), 0, 90)))\n"
     )
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
@@ -228,13 +230,13 @@ def test_no_accepted_file_leads_a_kernel_outside_of_a_table(
     files = originals(tmp_path)
     watch(monkeypatch)
     found: Counter[str] = Counter()
-    for seed in range(120):
+    for seed in range(40):
         draw = Random(seed)
         path = tmp_path / "changed"
         write(path, tables_changed(draw, draw.choice(files)))
         found[asked(path, draw)] += 1
-    assert found["refused"] > 10, found
-    assert found["answers"] > 10, found
+    assert found["refused"] > 5, found
+    assert found["answers"] > 5, found
 
 
 def tables_changed(draw: Random, original: Sections) -> Sections:
@@ -248,6 +250,73 @@ def tables_changed(draw: Random, original: Sections) -> Sections:
     data = original[name].copy()
     flat = data.reshape(-1)
     used = np.flatnonzero(flat) if draw.random() < 0.8 and flat.any() else np.arange(len(flat))
-    for at in draw.choices(used.tolist(), k=draw.choice((1, 2, 20, 400))):
+    for at in draw.choices(used.tolist(), k=draw.choice((1, 2, 20, 90))):
         flat[at] = value(draw, data.dtype, int(flat[at]))
     return {**original, name: data}
+
+
+def test_data_nested_without_end_is_refused(tmp_path: Path) -> None:
+    deep: Any = ["()"]
+    for _ in range(DEPTH + 5):
+        deep = ["()", deep]
+    with pytest.raises(ValueError, match="deep"):
+        model_of(deep, Texts())
+    Rules(any_rules(1)).save(tmp_path / "i")
+    sections = sections_of(tmp_path / "i")
+    write(tmp_path / "j", {**sections, "rules": deep})
+    index = netsim.load_index(tmp_path / "j")
+    with pytest.raises(ArtifactError, match="has no whole rules.*deep"):
+        _ = index.rules
+    nested: Any = 1
+    for _ in range(50):
+        nested = {"list": [nested]}
+    name = next(n for n in sections if n.startswith("plan/") and isinstance(sections[n], dict))
+    for change in (nested, {"part": "Rows", "fields": {}}, {"part": "Path", "fields": {}}):
+        stage = {**next(s for s in sections[name]["stages"] if isinstance(s, dict)), "does": change}
+        write(tmp_path / "k", {**sections, name: {**sections[name], "stages": [stage]}})
+        with pytest.raises(ArtifactError):
+            netsim.load_index(tmp_path / "k")
+
+
+def test_json_too_deep_for_python_is_refused(tmp_path: Path) -> None:
+    Rules(any_rules(1)).save(tmp_path / "i")
+    data = (tmp_path / "i").read_bytes()
+    deep = b"[" * 200_000 + b"]" * 200_000
+    sections = sections_of(tmp_path / "i")
+    write(tmp_path / "j", {**sections, "plans": "x" * (len(deep) - 2)})
+    whole = bytearray((tmp_path / "j").read_bytes())
+    at = whole.index(b'"xxxx')
+    whole[at : at + len(deep)] = deep
+    (tmp_path / "j").write_bytes(repaired(bytes(whole)))
+    with pytest.raises(ArtifactError, match="no JSON in section 'plans'"):
+        netsim.load_index(tmp_path / "j")
+    (tmp_path / "k").write_bytes(repaired(data))
+    assert isinstance(netsim.load_index(tmp_path / "k"), SavedIndex)
+
+
+def repaired(data: bytes) -> bytes:
+    """A file with true checksums for whatever is in it."""
+    at, length = struct.unpack_from("<QQ", data, 24)
+    listing = bytearray(data[at : at + length])
+    for entry in range(0, length, SECTION.size):
+        fields = list(SECTION.unpack_from(listing, entry))
+        begin, size = fields[1], fields[2]
+        fields[3] = zlib.crc32(data[begin : begin + size + -size % ALIGN])
+        SECTION.pack_into(listing, entry, *fields)
+    head = bytearray(data[:64])
+    head[40:44] = bytes(4)
+    struct.pack_into("<I", head, 40, zlib.crc32(listing, zlib.crc32(head)))
+    return bytes(head) + data[64:at] + bytes(listing) + data[at + length :]
+
+
+def test_tables_that_are_built_are_accepted() -> None:
+    """What `verify` refuses is never what a classifier has made."""
+    for rows in (
+        generate(20).rows,
+        generate(3000).rows,
+        generate(500, family=6).rows,
+        generate(400, closed=True).rows,
+    ):
+        found = Classifier(rows)
+        verify.check_classifier(found)
+        assert found.memory() > 0

@@ -263,7 +263,8 @@ def one(
         "sport": np.array([5000]),
         "dport": np.array([80]),
     }
-    return network.classify(columns | more, ingress=ingress)
+    found: SiteClassification = network.classify(columns | more, ingress=ingress)
+    return found
 
 
 def told(found: SiteClassification) -> tuple[str, str]:
@@ -363,7 +364,7 @@ def test_the_ttl_and_a_fragment() -> None:
     assert told(one(site(), ttl=np.array([2]))) == ("accept", "link")
     assert told(one(site())) == ("accept", "link")  # without a TTL it does not expire
     tracked = site("*filter\n:FORWARD ACCEPT\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n")
-    piece = {"sport": np.array([0]), "dport": np.array([0]), "fragment": np.array([1])}
+    piece: Columns = {"sport": np.array([0]), "dport": np.array([0]), "fragment": np.array([1])}
     assert told(one(tracked, **piece)) == ("unknown", "fragment")
     assert told(one(site(), **piece)) == ("accept", "link")
 
@@ -395,3 +396,10 @@ def test_a_circle_ends() -> None:
     assert "forwarding-loop" in str(found)
     with pytest.raises(TypeError, match="neither true nor false"):
         bool(found)
+
+
+@pytest.mark.soak
+def test_batches_agree_with_the_tracer_on_many_more() -> None:
+    for seed in range(2_000):
+        assert check_network(random.Random(seed))
+        assert check_wild(random.Random(seed))
