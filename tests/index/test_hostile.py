@@ -112,7 +112,19 @@ def mutated(draw: Random, original: Sections) -> Sections:
                 continue
             holder, key = draw.choice(places)
             old = holder[key]
-            choices = [None, -1, 0, 1, 1 << 40, 1 << 70, "x", [], {}, True, *(k for k in found if "/" in k)]
+            choices: list[Any] = [
+                None,
+                -1,
+                0,
+                1,
+                1 << 40,
+                1 << 70,
+                "x",
+                [],
+                {},
+                True,
+                *(k for k in found if "/" in k),
+            ]
             if isinstance(old, int) and draw.random() < 0.6:
                 choices = [old + 1, old - 1, -old, old * 2]
             holder[key] = draw.choice(choices)
