@@ -413,9 +413,7 @@ class Walk:
         device = self.tables.place_device[t.place]
         every = np.unique(device)
         if len(every) == 1:
-            for leg, base in getattr(self.stations[every[0]], which).get(self.family, ()):
-                t = self._leg(t, leg, base, int(every[0]))
-            return t
+            return self._station(t, int(every[0]), which)
         asked = [d for d in every.tolist() if getattr(self.stations[d], which).get(self.family)]
         if not asked:
             return t
@@ -424,11 +422,21 @@ class Walk:
         if len(beside):
             found.append(t.of(beside))
         for d in asked:
-            some = t.of(np.flatnonzero(device == d))
-            for leg, base in getattr(self.stations[d], which)[self.family]:
-                some = self._leg(some, leg, base, d)
-            found.append(some)
+            found.append(self._station(t.of(np.flatnonzero(device == d)), d, which))
         return joined(found) or t.of(np.zeros(0, np.intp))
+
+    def _station(self, t: Travellers, device: int, which: str) -> Travellers:
+        """Travellers through the legs of one device.
+
+        What one rule set has taken from connection tracking, another may see before tracking: that is not followed.
+        """
+        for k, (leg, base) in enumerate(getattr(self.stations[device], which).get(self.family, ())):
+            if k and which == "before":
+                untracked = t.columns["state"] != self.states[t.record]
+                self._lost(t, untracked, "open-header", np.full(len(t), device, np.int32))
+                t = t.of(np.flatnonzero(~untracked)) if untracked.any() else t
+            t = self._leg(t, leg, base, device)
+        return t
 
     def _leg(self, t: Travellers, leg: Leg, base: int, device: int) -> Travellers:
         """Travellers of one device through one leg."""

@@ -152,7 +152,7 @@ def check_network(rng: random.Random, size: int = 40) -> list[str]:
     return [check_record(network, found, columns, i, ingress[i]) for i in range(size)]
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32))
 def test_a_batch_is_what_the_tracer_says_of_each_packet(seed: int) -> None:
     assert check_network(random.Random(seed))
@@ -228,7 +228,7 @@ def check_wild(rng: random.Random, size: int = 25) -> list[tuple[str, str]]:
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32))
 def test_what_a_batch_decides_the_tracer_decides_whatever_the_rules_are(seed: int) -> None:
     assert check_wild(random.Random(seed))
