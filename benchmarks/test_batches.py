@@ -1,9 +1,10 @@
-"""Batches through the whole of `Rules.classify`: verdict, rule and undecided rule of each record; and the first answer."""
+"""Batches through the whole of `Rules.classify` and of `Network.classify`; saved indices; and the first answer."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import netsim
 from benchmarks import traces
+from benchmarks.generate import generate as zones
 from benchmarks.lists import generate, iptables, listed
 from benchmarks.test_classify import of
 from benchmarks.test_speed import dump
@@ -49,6 +51,53 @@ def test_load_a_saved_index(benchmark: Any, name: str, tmp_path: Path) -> None:
     batch = {c: values[:100] for c, values in batch_of(traces.make(given, "uniform", 1000)).items()}
     benchmark.pedantic(lambda: netsim.load_index(path).classify(batch), rounds=10, warmup_rounds=1)
     benchmark.extra_info.update(list=name, bytes=path.stat().st_size)
+
+
+@lru_cache(maxsize=1)
+def site(name: str) -> netsim.Network:
+    """The demo site, or a generated one of so many zones."""
+    if name == "demo":
+        found: netsim.Network = netsim.load(Path(netsim.__file__).parent / "demo_site" / "before")
+        return found
+    return netsim.Network.build(**zones(int(name)))
+
+
+def between_hosts(network: netsim.Network, size: int) -> dict[str, Any]:
+    """Records from hosts to hosts, to ports that somebody serves."""
+    rng = np.random.default_rng(3)
+    names = sorted(network.hosts)
+    addresses = np.array([network.hosts[name].addresses[0].address for name in names], np.uint32)
+    entry = rng.integers(0, len(names), size)
+    return {
+        "src": addresses[entry],
+        "dst": addresses[rng.integers(0, len(names), size)],
+        "protocol": rng.choice(np.array([6, 17], np.uint8), size),
+        "sport": rng.integers(1024, 65536, size, dtype=np.uint16),
+        "dport": rng.choice(np.array([22, 53, 80, 443, 5432, 8080, 8443], np.uint16), size),
+        "ingress": (entry, names),
+    }
+
+
+@pytest.mark.parametrize("name", ["demo", "100"])
+def test_classify_through_a_site(benchmark: Any, name: str) -> None:
+    """Column arrays to the verdict end to end, hop by hop."""
+    network = site(name)
+    batch = between_hosts(network, 200_000)
+    found = benchmark.pedantic(lambda: network.classify(batch), rounds=5, warmup_rounds=1)
+    assert (found.outcomes > 0).all()
+    benchmark.extra_info.update(site=name, work=200_000)
+
+
+@pytest.mark.parametrize("name", ["demo", "100"])
+def test_load_a_saved_site(benchmark: Any, name: str, tmp_path: Path) -> None:
+    """A file of `Network.save` mapped, its checksums and tables verified."""
+    network = site(name)
+    path = tmp_path / "site"
+    network.save(path)
+    loaded = benchmark.pedantic(lambda: netsim.load_index(path), rounds=10, warmup_rounds=1)
+    batch = between_hosts(network, 1000)
+    assert (loaded.classify(batch).verdict == network.classify(batch).verdict).all()
+    benchmark.extra_info.update(site=name, bytes=path.stat().st_size)
 
 
 @pytest.mark.parametrize("size", [600, 5000])

@@ -52,14 +52,14 @@ def parse(
 
 
 def load_index(path: str | Path, *, limits: Limits | None = None) -> Any:
-    """The index that `Rules.save` wrote: `classify` and `decide` as the rules did, without compiling anything.
+    """The index that `Rules.save` or `Network.save` wrote: `classify` as they did, without compiling anything.
 
-    The file is mapped, so that processes share its pages. Load only what you have saved yourself: checksums find
-    damage, not forgery. Raises `ArtifactError` for what is no index, damaged or of another version.
+    The file is mapped, so that processes share its pages. Raises `ArtifactError` for what is no index, damaged, of
+    another version, or made up.
     """
-    from netsim.index.artifact import SavedIndex
+    from netsim.index.sitefile import load
 
-    return SavedIndex(path, limits=limits)
+    return load(path, limits)
 
 
 def reach(network: Any, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:

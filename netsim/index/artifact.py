@@ -6,14 +6,16 @@ what holds for all of them (`facts`), and for each hook and variant a plan (`pla
 its rows and classifiers. Arrays are used where they lie. The rules are made from their data only when something
 asks for them: the rule of a number, a variant that has no plan, a record that no plan answers.
 
-No code is in the file and none of its data is executed. It is made for the one who made it: its checksums find
-damage, and no loader proves that tables which somebody else has made up stay within their bounds.
+No code is in the file and none of its data is executed. Checksums find damage. Tables are checked to stay within
+their bounds before anything is asked of them (`verify`), and data that is nested deeper than any index is refused, so
+that a file which somebody has made up is an `ArtifactError` or gives wrong answers, and does nothing else.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +23,7 @@ import attrs
 import numpy as np
 
 from netsim.display import Displayed, Document, Heading, Pairs
-from netsim.errors import DEFAULT_LIMITS, Limits
+from netsim.errors import DEFAULT_LIMITS, Limits, NetsimError
 from netsim.index.batches import Batches, Facts
 from netsim.index.classification import Classification
 from netsim.index.classifier import STORED, Classifier
@@ -33,6 +35,7 @@ from netsim.index.index import Index
 from netsim.index.plans import Plan, Ready, RowList
 from netsim.index.portable import Texts, model_of, plain
 from netsim.index.rows import INTERVALS, WORDS, Rows
+from netsim.index.verify import check_plan
 from netsim.rules.evaluate import Ruling
 from netsim.rules.journey import HOOKS, Addresses, Turn, hook_of
 from netsim.rules.model import Point, RuleSet
@@ -46,7 +49,7 @@ _PARTS: dict[str, Any] = {c.__name__: c for c in STORED}
 """The classes that a classifier is made of."""
 
 
-def _layout() -> dict[str, Any]:
+def layout() -> dict[str, Any]:
     """What arrays and numbers of an index mean: columns, kinds of rows, and the attributes of its parts."""
     return {
         "intervals": INTERVALS,
@@ -59,7 +62,7 @@ def _layout() -> dict[str, Any]:
 # Values that are made of arrays
 
 
-class _Arrays:
+class Arrays:
     """Arrays by number while an artifact is written or read."""
 
     def __init__(self, prefix: str, get: Callable[[str], Any] | None = None) -> None:
@@ -68,12 +71,13 @@ class _Arrays:
         self.sections: dict[str, Any] = {}
 
     def put(self, array: Any) -> str:
+        """The name of the section that will hold an array."""
         name = f"{self.prefix}/{len(self.sections)}"
         self.sections[name] = array
         return name
 
 
-def _packed(value: Any, arrays: _Arrays) -> Any:
+def _packed(value: Any, arrays: Arrays) -> Any:
     """A value of arrays, numbers, texts, lists and parts of classifiers as what JSON takes."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -91,19 +95,26 @@ def _packed(value: Any, arrays: _Arrays) -> Any:
     return {"part": name, "fields": fields}
 
 
-def _unpacked(data: Any, arrays: _Arrays) -> Any:
+DEPTH = 32
+"""How deep the values of an index lie in each other at most."""
+
+
+def _unpacked(data: Any, arrays: Arrays, depth: int = DEPTH) -> Any:
     if not isinstance(data, dict):
         return data
+    if not depth:
+        raise ValueError(f"values in each other more than {DEPTH} deep")
+    depth -= 1
     if "array" in data:
         assert arrays.get is not None
         return arrays.get(data["array"])
     if "list" in data:
-        return [_unpacked(v, arrays) for v in data["list"]]
+        return [_unpacked(v, arrays, depth) for v in data["list"]]
     if "tuple" in data:
-        return tuple(_unpacked(v, arrays) for v in data["tuple"])
+        return tuple(_unpacked(v, arrays, depth) for v in data["tuple"])
     if "dict" in data:
-        return {k: _unpacked(v, arrays) for k, v in data["dict"]}
-    fields = {k: _unpacked(v, arrays) for k, v in data["fields"].items()}
+        return {k: _unpacked(v, arrays, depth) for k, v in data["dict"]}
+    fields = {k: _unpacked(v, arrays, depth) for k, v in data["fields"].items()}
     if data["part"] == "Rows":
         return Rows(**fields)
     kind = _PARTS[data["part"]]
@@ -113,7 +124,7 @@ def _unpacked(data: Any, arrays: _Arrays) -> Any:
     return found
 
 
-def _packed_list(rows: RowList, arrays: _Arrays) -> Any:
+def _packed_list(rows: RowList, arrays: Arrays) -> Any:
     whole = rows.whole
     inner = None
     if whole is not None:
@@ -121,7 +132,7 @@ def _packed_list(rows: RowList, arrays: _Arrays) -> Any:
     return {"places": _packed(rows.places, arrays), "rows": _packed(rows.rows, arrays), "classifier": inner}
 
 
-def _unpacked_list(data: Any, arrays: _Arrays, limits: Limits) -> RowList:
+def _unpacked_list(data: Any, arrays: Arrays, limits: Limits) -> RowList:
     rows = _unpacked(data["rows"], arrays)
     whole: Classifier | None = None
     if data["classifier"] is not None:
@@ -129,7 +140,27 @@ def _unpacked_list(data: Any, arrays: _Arrays, limits: Limits) -> RowList:
     return RowList(_unpacked(data["places"], arrays), rows, limits, whole)
 
 
-def _packed_plan(plan: Plan, arrays: _Arrays, texts: Texts) -> Any:
+@contextmanager
+def fitting(path: str, what: str = "is no whole index") -> Iterator[None]:
+    """Turns what data that does not fit together raises into an `ArtifactError`."""
+    try:
+        yield
+    except NetsimError:
+        raise
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ArtifactError(f"{path} {what}: {type(error).__name__}: {str(error)[:200]}") from None
+
+
+def packed_plan(plan: Plan, arrays: Arrays, texts: Texts) -> Any:
+    """A plan as what JSON takes; its arrays go to `arrays`, its texts to `texts`."""
     stages: list[Any] = []
     for each in plan.stages:
         if isinstance(each, Turn):
@@ -153,9 +184,10 @@ def _packed_plan(plan: Plan, arrays: _Arrays, texts: Texts) -> Any:
     }  # fmt: skip
 
 
-def _unpacked_plan(
-    data: Any, point: Point, arrays: _Arrays, texts: Callable[[], Texts], addresses: Addresses, limits: Limits
+def unpacked_plan(
+    data: Any, point: Point, arrays: Arrays, texts: Callable[[], Texts], addresses: Addresses, limits: Limits
 ) -> Plan:
+    """The plan of what `packed_plan` made. Raises what data that does not fit raises, see `fitting`."""
     family = None if data["family"] is None else Family[data["family"]]
     variant = Variant(point, family, frozenset(data["open"]), data["payload"])
     stages: list[Ready | Turn] = []
@@ -207,12 +239,12 @@ def save(index: Index, path: str | os.PathLike[str], *, hooks: Iterable[Point] |
             if isinstance(plan, str):  # made again, or refused again, where it is asked for
                 continue
             name = f"plan/{hook.name.lower()}/{len(listing)}"
-            arrays = _Arrays(name)
-            data = _packed_plan(plan, arrays, texts)
+            arrays = Arrays(name)
+            data = packed_plan(plan, arrays, texts)
             listing.append({"hook": hook.name, "section": name})
             parts |= {name: data, **arrays.sections}
     sections: dict[str, Any] = {
-        "fields": _layout(),
+        "fields": layout(),
         "facts": {
             "family": None if facts.family is None else facts.family.name,
             "backend": facts.backend, "tracks": facts.tracks, "tested": sorted(facts.tested),
@@ -231,6 +263,15 @@ def save(index: Index, path: str | os.PathLike[str], *, hooks: Iterable[Point] |
 
 
 # Reading
+
+
+def limits_of(data: Mapping[str, Any]) -> Limits:
+    """The limits that were written; what this netsim does not know is left out."""
+    known = {f.name for f in attrs.fields(Limits)}
+    found = {k: v for k, v in data.items() if k in known}
+    if not all(type(v) is int and v >= 0 for v in found.values()):
+        raise ValueError("a limit that is no number")
+    return attrs.evolve(DEFAULT_LIMITS, **found)
 
 
 class _Numbers(Sequence[Decider]):
@@ -253,17 +294,14 @@ class SavedIndex(Displayed):
     Raises `ArtifactError` for a file that is no index, damaged or of another version, `OSError` for none.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
-        self._file = Container(path)
-        try:
+    def __init__(self, path: str | os.PathLike[str] | Container, *, limits: Limits | None = None) -> None:
+        self._file = path if isinstance(path, Container) else Container(path)
+        with fitting(self._file.path):
             facts = self._file.json("facts")
-            if self._file.json("fields") != _layout():
+            if self._file.json("fields") != layout():
                 raise ArtifactError(f"{self._file.path} was made by a netsim of another build: make it anew")
             self._facts = facts
-            known = {f.name for f in attrs.fields(Limits)}
-            self.limits = limits or attrs.evolve(
-                DEFAULT_LIMITS, **{k: v for k, v in facts["limits"].items() if k in known}
-            )
+            self.limits = limits or limits_of(facts["limits"])
             self.facts = Facts(
                 None if facts["family"] is None else Family[facts["family"]], facts["backend"], facts["tracks"],
                 frozenset(facts["tested"]), frozenset(facts["matters"]),
@@ -275,26 +313,25 @@ class SavedIndex(Displayed):
             self._hooks: dict[Point, Batches] = {}
             for each in self._file.json("plans"):
                 self._add(Point[each["hook"]], each["section"])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise ArtifactError(f"{self._file.path} is no whole index: {error!r}") from None
 
     def _add(self, hook: Point, section: str) -> None:
-        arrays = _Arrays(section, self._file.array)
+        arrays = Arrays(section, self._file.array)
         data = self._file.json(section)
-        plan = _unpacked_plan(data, hook, arrays, lambda: self._texts, self.facts.addresses, self.limits)
+        plan = unpacked_plan(data, hook, arrays, lambda: self._texts, self.facts.addresses, self.limits)
+        check_plan(plan, self._facts["deciders"])
         self.batches(hook).plans[plan.variant] = plan
 
     @cached_property
     def _texts(self) -> Texts:
-        return Texts(self._file.json("texts"), self._file.array("sources").tolist())
+        return Texts(self._file.json("texts"), self._file.array("sources"))
 
     @cached_property
     def index(self) -> Index:
         """The index made from the saved rules."""
-        try:
+        with fitting(self._file.path, "has no whole rules"):
             rules = model_of(self._file.json("rules"), self._texts)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise ArtifactError(f"{self._file.path} has no whole rules: {error!r}") from None
+            if not isinstance(rules, RuleSet):
+                raise ValueError("no rule set")
         return Index(rules, addresses=self.facts.addresses, limits=self.limits)
 
     @property
@@ -320,8 +357,9 @@ class SavedIndex(Displayed):
 
     def classify(self, batch: Any, *, hook: str | Point = "forward", threads: int = 1) -> Classification:
         """The verdict on every record of a batch, as the rules that were saved decide; see `Rules.classify`."""
-        point = hook_of(hook)
-        columns = self.batches(point).classify(batch_of(batch), threads)
+        point, given = hook_of(hook), batch_of(batch)
+        with fitting(self._file.path, "has tables that do not fit together"):
+            columns = self.batches(point).classify(given, threads)
         return Classification(*columns, _Numbers(self._facts["deciders"], lambda: self.deciders))
 
     def stats(self) -> dict[str, Any]:
@@ -342,4 +380,6 @@ class SavedIndex(Displayed):
         return Document([Heading(f"index of {self._facts['file'] or 'rules'}"), Pairs(rows)])
 
 
-__all__ = ["ArtifactError", "SavedIndex", "save"]
+__all__ = [
+    "FIVE", "ArtifactError", "Arrays", "SavedIndex", "fitting", "layout", "limits_of", "packed_plan", "save", "unpacked_plan",
+]  # fmt: skip

@@ -110,7 +110,7 @@ class Batch:
         return found
 
 
-def _named(batch: Any) -> dict[str, Any]:
+def named(batch: Any) -> dict[str, Any]:
     """The columns of a mapping, a frame or an Arrow table."""
     if isinstance(batch, Mapping):
         return {str(name): batch[name] for name in batch}
@@ -302,7 +302,7 @@ def batch_of(batch: Any) -> Batch:
 
     A batch names at least one column; one without records is empty.
     """
-    given = _named(batch)
+    given = named(batch)
     for name in given:
         if name not in NAMES:
             raise QuestionError.of(
@@ -433,4 +433,4 @@ def _filled(size: int, columns: dict[str, Array]) -> Batch:
     return Batch(size, columns, frozenset(left))
 
 
-__all__ = ["NAMES", "Batch", "batch_of"]
+__all__ = ["NAMES", "Batch", "batch_of", "named"]

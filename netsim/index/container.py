@@ -162,7 +162,7 @@ class Container:
         offset, count, *_ = self._section(name, b"json")
         try:
             return json.loads(self._map[offset : offset + count])
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._error(f"has no JSON in section {name!r}") from None
 
     def array(self, name: str) -> NDArray[Any]:

@@ -25,7 +25,7 @@ Costs. Linear in the expanded rules, which are counted beforehand and refused pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 
 import attrs
@@ -170,6 +170,13 @@ def expanded(rules: RuleSet, roots: Iterable[str]) -> int:
     return sum(sizes[name] + 1 for name in found)
 
 
+def acts(chain: Chain) -> bool:
+    """Whether a base chain does or decides anything."""
+    accepts = chain.policy is None or chain.policy.kind is ActionKind.ACCEPT
+    filters = chain.hook is not None and chain.hook.priority == 0
+    return bool(chain.rules) or not accepts or filters
+
+
 def tested(rules: Iterable[Rule]) -> set[str]:
     """The fields that conditions test, and those on which it depends that they apply."""
     found: set[str] = set()
@@ -228,20 +235,25 @@ class _Frame:
 
 
 class Flattener:
-    """Makes the stages of one hook for one variant. Raises `BudgetExceeded` past `limits.rows`."""
+    """Makes the stages of one hook for one variant. Raises `BudgetExceeded` past `limits.rows`.
+
+    `kept` are fields whose values matter behind the last stage. `deciders` may be those of a larger rule set.
+    """
 
     def __init__(
-        self, rules: RuleSet, deciders: Deciders, variant: Variant, addresses: Addresses, limits: Limits
-    ) -> None:
+        self, rules: RuleSet, deciders: Deciders, variant: Variant, addresses: Addresses, limits: Limits,
+        kept: Collection[str] = (),
+    ) -> None:  # fmt: skip
         self.rules = rules
         self.deciders = deciders
         self.variant = variant
         self.limits = limits
+        self._kept = frozenset(kept)
         hook = variant.point
         self.before = departure(rules, hook)
         self.after = arrival(rules, hook)
         stops = [s for s in (*self.before, *self.after) if isinstance(s, Stop)]
-        self.stops = [s for s in stops if self._asked(s.chain)]
+        self.stops = [s for s in stops if acts(s.chain)]
         count = expanded(rules, [s.chain.name for s in self.stops])
         if count > limits.rows:
             raise BudgetExceeded(f"{count} expanded rules, more than {limits.rows} (Limits.rows)")
@@ -268,16 +280,9 @@ class Flattener:
         if "state" in tested(early) and any(isinstance(e, Untrack) for rule in early for e in rule.effects):
             raise BudgetExceeded("rules before connection tracking test the state that they change")
 
-    @staticmethod
-    def _asked(chain: Chain) -> bool:
-        """Whether a base chain does anything."""
-        accepts = chain.policy is None or chain.policy.kind is ActionKind.ACCEPT
-        filters = chain.hook is not None and chain.hook.priority == 0
-        return bool(chain.rules) or not accepts or filters
-
     def _look(self) -> None:
         """For each stage, the fields whose values matter in it, and behind it."""
-        behind: set[str] = set()
+        behind: set[str] = set(self._kept)
         later: list[set[str]] = []
         here: list[set[str]] = []
         for stop in reversed(self.stops):
@@ -657,4 +662,4 @@ def _pruned(stage: Stage) -> Stage:
     return result
 
 
-__all__ = ["Does", "Flattener", "Stage", "Variant", "expanded", "read", "tested", "written"]
+__all__ = ["Does", "Flattener", "Stage", "Variant", "acts", "expanded", "read", "tested", "written"]

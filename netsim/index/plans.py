@@ -15,7 +15,7 @@ Where it is weak: many different places to go on from, each with a classifier of
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -206,7 +206,7 @@ class Ready:
 
 
 @attrs.define(slots=True)
-class _Records:
+class Records:
     """What is known of the records of one variant on their way. Arrays by record."""
 
     columns: dict[str, NDArray[Any]]
@@ -221,6 +221,15 @@ class _Records:
     loose: NDArray[np.bool_]
     translated: NDArray[np.uint8]  # bits of the kinds of translation made
     own: set[str] = attrs.Factory(set)  # columns that are copies
+
+    @classmethod
+    def of(cls, columns: Mapping[str, NDArray[Any]], size: int) -> Records:
+        """Records of which nothing is known yet."""
+        none = np.full(size, -1, np.int32)
+        return cls(
+            dict(columns), size, np.zeros(size, np.uint8), none.copy(), none.copy(), none.copy(), none,
+            np.ones(size, np.bool_), np.zeros(size, np.bool_), np.zeros(size, np.bool_), np.zeros(size, np.uint8),
+        )  # fmt: skip
 
     def write(self, name: str, where: NDArray[np.intp], values: Any) -> None:
         """Changes a column for some records."""
@@ -250,11 +259,15 @@ class Plan:
 
     @classmethod
     def of(
-        cls, rules: RuleSet, deciders: Deciders, variant: Variant, addresses: Addresses, limits: Limits
-    ) -> Plan:
-        """The plan of a variant. Raises `BudgetExceeded` where it is too large, or rows cannot say it."""
+        cls, rules: RuleSet, deciders: Deciders, variant: Variant, addresses: Addresses, limits: Limits,
+        kept: Collection[str] = (),
+    ) -> Plan:  # fmt: skip
+        """The plan of a variant, for what matters in it and the fields `kept` behind it.
+
+        Raises `BudgetExceeded` where it is too large, or rows cannot say it.
+        """
         began = time.perf_counter()
-        found = Flattener(rules, deciders, variant, addresses, limits).stages()
+        found = Flattener(rules, deciders, variant, addresses, limits, kept).stages()
         stages = [each if isinstance(each, Turn) else Ready.of(each, variant.point, limits) for each in found]
         return cls(variant, stages, addresses, time.perf_counter() - began)
 
@@ -286,13 +299,9 @@ class Plan:
         simple = asked.filters and asked.ends and not asked.maybe and not asked.nat
         return asked if simple else None
 
-    def run(self, columns: Mapping[str, NDArray[Any]], size: int, threads: int) -> _Records:
+    def run(self, columns: Mapping[str, NDArray[Any]], size: int, threads: int) -> Records:
         """Every record through every stage."""
-        none = np.full(size, -1, np.int32)
-        r = _Records(
-            dict(columns), size, np.zeros(size, np.uint8), none.copy(), none.copy(), none.copy(), none,
-            np.ones(size, np.bool_), np.zeros(size, np.bool_), np.zeros(size, np.bool_), np.zeros(size, np.uint8),
-        )  # fmt: skip
+        r = Records.of(columns, size)
         alive: Where = None
         for each in self.stages:
             if alive is not None and not len(alive):
@@ -309,7 +318,7 @@ class Plan:
         r.maybe[nothing] = r.first[nothing]
         return r
 
-    def _hop(self, r: _Records, alive: Where) -> Where:
+    def _hop(self, r: Records, alive: Where) -> Where:
         """Forwarding takes one from the TTL."""
         ttl = r.columns.get("ttl")
         if ttl is None:
@@ -324,7 +333,7 @@ class Plan:
         r.write("ttl", at, ttl[at] - 1)
         return alive
 
-    def _route(self, r: _Records, alive: Where) -> Where:
+    def _route(self, r: Records, alive: Where) -> Where:
         """Records that a new destination moves to another hook are asked of the rules."""
         at = np.arange(r.size) if alive is None else alive
         moved = at[r.translated[at] & _KIND[NatKind.DESTINATION] != 0]
@@ -344,11 +353,11 @@ class Plan:
         return self._put(r, at, moved[elsewhere])
 
     @staticmethod
-    def _put(r: _Records, alive: NDArray[np.intp], asked: NDArray[np.intp]) -> NDArray[np.intp]:
+    def _put(r: Records, alive: NDArray[np.intp], asked: NDArray[np.intp]) -> NDArray[np.intp]:
         r.ask[asked] = True
         return alive[~r.ask[alive]]
 
-    def _asked(self, asked: Ready, r: _Records, alive: Where, threads: int) -> Where:
+    def _asked(self, asked: Ready, r: Records, alive: Where, threads: int) -> Where:
         """Records through one stage; those that may go on."""
         stage = asked
         at: Where = alive
@@ -375,7 +384,7 @@ class Plan:
 class _Passage:
     """Records in one stage. Arrays are by their position among the records that the stage sees."""
 
-    def __init__(self, plan: Plan, asked: Ready, r: _Records, at: Where, size: int) -> None:
+    def __init__(self, plan: Plan, asked: Ready, r: Records, at: Where, size: int) -> None:
         self.plan = plan
         self.asked = asked
         self.r = r
@@ -553,7 +562,7 @@ class _Passage:
         return numbers if self.at is None else self.at[numbers]
 
 
-def _apply(effect: Effect, r: _Records, ids: NDArray[np.intp]) -> None:
+def _apply(effect: Effect, r: Records, ids: NDArray[np.intp]) -> None:
     """One effect on the columns of some records (`rules.effects`)."""
     columns = r.columns
     match effect:
@@ -583,7 +592,7 @@ def _apply(effect: Effect, r: _Records, ids: NDArray[np.intp]) -> None:
             _translate(effect, r, ids)
 
 
-def _noted(r: _Records, ids: NDArray[np.intp], kind: NatKind, differs: NDArray[np.bool_]) -> None:
+def _noted(r: Records, ids: NDArray[np.intp], kind: NatKind, differs: NDArray[np.bool_]) -> None:
     if "ct_status" not in r.columns:  # nobody tests it
         return
     bit = CtStatus.SNAT if kind is NatKind.SOURCE else CtStatus.DNAT
@@ -591,7 +600,7 @@ def _noted(r: _Records, ids: NDArray[np.intp], kind: NatKind, differs: NDArray[n
     r.write("ct_status", changed, r.columns["ct_status"][changed] | np.uint8(bit))
 
 
-def _translate(effect: Nat, r: _Records, ids: NDArray[np.intp]) -> None:
+def _translate(effect: Nat, r: Records, ids: NDArray[np.intp]) -> None:
     """A translation with one result, as far as later tests see it."""
     side = "src" if effect.kind is NatKind.SOURCE else "dst"
     pool = effect.pools[0]
@@ -617,4 +626,16 @@ def _translate(effect: Nat, r: _Records, ids: NDArray[np.intp]) -> None:
     _noted(r, ids, effect.kind, differs)
 
 
-__all__ = ["CODE", "I32", "NONE", "UNKNOWN", "VERDICTS", "Plan", "Ready", "RowList", "View", "Where"]
+__all__ = [
+    "CODE",
+    "I32",
+    "NONE",
+    "UNKNOWN",
+    "VERDICTS",
+    "Plan",
+    "Ready",
+    "Records",
+    "RowList",
+    "View",
+    "Where",
+]

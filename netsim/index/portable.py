@@ -34,13 +34,17 @@ _NAMES = {c: n for n, c in _CLASSES.items()}
 _FIELDS = {c: tuple(attrs.fields(c)) for c in _CLASSES.values()}
 
 
+DEPTH = 64
+"""How deep values may lie in each other: a rule set, its chains, their rules, conditions in conditions."""
+
+
 class Texts:
     """Texts by number, and sources as rows of numbers: file, line, column, end, text, pointer."""
 
-    def __init__(self, texts: Iterable[str] = (), sources: Iterable[Iterable[int]] = ()) -> None:
+    def __init__(self, texts: Iterable[str] = (), sources: Any = None) -> None:
         self.texts = list(texts)
-        self.sources = [tuple(int(v) for v in row) for row in sources]
-        self._numbers = {text: i for i, text in enumerate(self.texts)}
+        self.sources: Any = [] if sources is None else sources  # a list, or the rows of an array
+        self._numbers: dict[str, int] = {}
         self._known: dict[Source, int] = {}
 
     def number(self, text: str) -> int:
@@ -64,7 +68,7 @@ class Texts:
 
     def place(self, number: int) -> Source:
         """The source of a number."""
-        file, line, column, end, text, pointer = self.sources[number]
+        file, line, column, end, text, pointer = (int(v) for v in self.sources[number])
         t = self.texts
         return Source(t[file], line, column, end, t[text], t[pointer])
 
@@ -98,31 +102,41 @@ def _is_default(field: Any, value: object) -> bool:
     return default is not attrs.NOTHING and not isinstance(default, attrs.Factory) and default == value  # type: ignore[arg-type]
 
 
-def model_of(data: Any, texts: Texts) -> Any:
-    """The value of some plain data. Raises `ValueError` for what is none."""
+def model_of(data: Any, texts: Texts, depth: int = DEPTH) -> Any:
+    """The value of some plain data. Raises `ValueError` for what is none, and for more than `DEPTH` values in each other."""
     if not isinstance(data, list):
         if data is None or isinstance(data, bool | int):
             return data
         raise ValueError("no value of the model")
     if not data:
         raise ValueError("no value of the model")
+    if not depth:
+        raise ValueError(f"values in each other more than {DEPTH} deep")
+    depth -= 1
     head, *rest = data
     match head:
         case "$":
-            return texts.texts[rest[0]]
+            return texts.texts[_number(rest)]
         case "@":
-            return texts.place(rest[0])
+            return texts.place(_number(rest))
         case "!":
             return _ENUMS[rest[0]][rest[1]]
         case "()":
-            return tuple(model_of(v, texts) for v in rest)
+            return tuple(model_of(v, texts, depth) for v in rest)
         case "{}":
-            return MappingProxyType({model_of(k, texts): model_of(v, texts) for k, v in rest})
+            return MappingProxyType({model_of(k, texts, depth): model_of(v, texts, depth) for k, v in rest})
     found = _CLASSES[head]
-    values = {field.alias: model_of(v, texts) for field, v in zip(_FIELDS[found], rest, strict=False)}
     if len(rest) > len(_FIELDS[found]):
         raise ValueError(f"a {head} of {len(rest)} fields")
+    values = {field.alias: model_of(v, texts, depth) for field, v in zip(_FIELDS[found], rest, strict=False)}
     return found(**values)
 
 
-__all__ = ["Texts", "model_of", "plain"]
+def _number(rest: list[Any]) -> int:
+    (found,) = rest
+    if type(found) is not int or found < 0:
+        raise ValueError("no number of a text")
+    return found
+
+
+__all__ = ["DEPTH", "Texts", "model_of", "plain"]

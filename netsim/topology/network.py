@@ -143,6 +143,11 @@ class Network(Displayed):
         return found
 
     @cached_property
+    def site_index(self) -> Any:
+        """The network made ready for batches of packets (`index.sites.SiteBatches`)."""
+        return _query("site_index")(self)
+
+    @cached_property
     def graph(self) -> Any:
         """The network as a frozen `networkx.MultiDiGraph`; see `topology.graph` for its attributes."""
         from netsim.topology.graph import to_graph
@@ -401,6 +406,22 @@ class Network(Displayed):
     def fix(self, src: str, dst: str, traffic: Any = None, **more: Any) -> Any:
         """The smallest edit after which `src` reaches `dst`, or does not; see `netsim.queries.fix`."""
         return _query("fix")(self, src, dst, traffic, **more)
+
+    def classify(self, batch: Any, *, ingress: str | None = None, threads: int = 1) -> Any:
+        """What becomes of each record of a batch of columns, end to end; see docs/classify.md.
+
+        `batch` maps fields of `Packet` to arrays of one length, `src` and `dst` among them, as `Rules.classify` takes
+        them. Its column `ingress`, or `ingress` for all, says where a record enters: a host, a subnet, a zone of one
+        link, a link, or an interface as `device[interface]`. Raises `QuestionError` for what is no such batch.
+        """
+        return self.site_index.classify(batch, ingress=ingress, threads=threads)
+
+    def save(self, path: Any) -> None:
+        """Writes this network, made ready for batches, to a file, which `netsim.load_index` maps in milliseconds.
+
+        The file is replaced in one step. Raises `OSError` where it cannot be written.
+        """
+        self.site_index.save(path)
 
     def edit(self) -> Any:
         """A change of this network: chain its methods; `.network` is the result. See `topology.edit`."""
