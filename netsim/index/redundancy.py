@@ -33,12 +33,13 @@ import attrs
 import numpy as np
 
 from netsim.index.boxes import Box, chain_boxes, is_empty, meets, minus, positions
-from netsim.index.differ import ASIDE, Reach, cut, differently, written
+from netsim.index.differ import ASIDE, differently
 from netsim.index.flow import Watch
 from netsim.index.function import call_order
 from netsim.index.index import Index
 from netsim.index.liveness import ENDS, LONG, Dead, Liveness, joined, touches
 from netsim.index.lookup import Lookup
+from netsim.index.reaches import Reach, cut, written
 from netsim.index.rowaudit import BoxCover
 from netsim.index.witness import Visits, values_in
 from netsim.rules.effects import Values

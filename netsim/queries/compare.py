@@ -19,7 +19,8 @@ import attrs
 from netsim.display import Displayed, Document, Heading, Items, Paragraph, Span, Table, Tone
 from netsim.errors import QuestionError
 from netsim.index import Index
-from netsim.index.differ import Differ, Kind, Region, Side
+from netsim.index.differ import Differ, Kind, Region
+from netsim.index.sides import Side
 from netsim.queries.verdict import Rules
 from netsim.rules.model import VERDICTS_OF, Outcome, Point, Rule, RuleSet
 from netsim.source import NOWHERE

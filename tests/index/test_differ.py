@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import netsim
 from netsim.index import Index
-from netsim.index.differ import Differ, Kind, unaligned
+from netsim.index.align import unaligned
+from netsim.index.differ import Differ, Kind
 from netsim.rules.evaluate import Ruling, evaluate
 from netsim.rules.model import Outcome, Point, RuleSet
 from netsim.space import EVERYTHING, NOTHING, Packet, packets
