@@ -30,9 +30,10 @@ from netsim.index import rowwise
 from netsim.index.compile import numbered, pure_texts
 from netsim.index.flow import Journey, Piece
 from netsim.index.index import Index
-from netsim.index.reaches import base_order, cut, reach_of_change, unstable_levels
+from netsim.index.reaches import cut, reach_of_change, unstable_levels
 from netsim.index.rowwise import Told, by_rows, only_filter
 from netsim.index.sides import Side, SideDeciders
+from netsim.rules.journey import base_order
 from netsim.rules.model import (
     Outcome,
     Point,

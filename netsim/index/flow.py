@@ -15,7 +15,7 @@ import attrs
 from netsim.index.compile import opened
 from netsim.index.function import Functions, call_order
 from netsim.rules.evaluate import LOOPBACK, nat_kind, redirects
-from netsim.rules.journey import Addresses, is_filter, uses_tracking
+from netsim.rules.journey import Addresses, base_order, is_filter, uses_tracking
 from netsim.rules.model import (
     CONNTRACK_PRIORITY,
     ActionKind,
@@ -27,8 +27,9 @@ from netsim.rules.model import (
     RuleSet,
     Verdict,
 )
-from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Choice, Const
+from netsim.space.diagram import AND, FALSE, LESS, OR, TERMINALS, TRUE, UNION, WITHIN, Choice, Const
 from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, NO_MAC, WORD, Family, State
+from netsim.space.operations import first_of
 from netsim.space.packets import (
     POOL,
     VARIABLE_LEVELS,
@@ -41,6 +42,8 @@ from netsim.space.transform import IDENTITY, Transformation, constant, table
 ACCEPT, DROP, REJECT = int(Outcome.ACCEPT), int(Outcome.DROP), int(Outcome.REJECT)
 ANY = ACCEPT | DROP | REJECT
 RETURN = int(Outcome.RETURN)
+MASKS = tuple(range(TERMINALS))
+"""Every mask stays what it is."""
 
 
 @attrs.frozen(slots=True)
@@ -261,26 +264,54 @@ class Flow:
 
     # A whole journey
 
-    def outcomes(self, packets: int, hook: Point) -> int:
+    def outcomes(self, packets: int, hook: Point, terminals: tuple[int, ...] = MASKS) -> int:
         """The outcome masks (ACCEPT, DROP, REJECT) of a set for a whole journey, 0 outside the set.
 
         A function of the packet as it arrives at the device; unmodelled variables are quantified away:
-        a packet whose verdict depends on one has several outcomes.
+        a packet whose verdict depends on one has several outcomes. `terminals` says what takes the place of each mask.
         """
-        return POOL.quantify(self.journey(packets, hook).outcomes, VARIABLE_LEVELS, UNION)
-
-    def journey(self, packets: int, hook: Point, watch: Watch | None = None) -> Journey:
-        """What becomes of a set of packets that routing would send to `hook` as they arrive.
-
-        `watch` is told what decides them, in the order of the journey: rules and policies that drop wherever
-        they stand, and what the filter of the hook accepts; and which packets may match which rule.
-        """
-        if self.rules.family is not None:
-            mine = field_node(FIELDS["family"], ((self.rules.family, self.rules.family),))
-            foreign = POOL.apply(LESS, packets, mine)
-            packets = POOL.apply(AND, packets, mine)
+        alone = self.alone(hook)
+        variables = bool(self.functions.compiler.variables)
+        if alone is None:
+            node = self.journey(packets, hook).outcomes
         else:
-            foreign = FALSE
+            beside, (piece,) = self._arriving(packets, hook)
+            node = _context(alone, piece.change).preimage(POOL, self._function(alone), UNION)
+            if packets == TRUE:  # one pass over the function, which may be large
+                if not variables:
+                    return POOL.apply(first_of(terminals), beside, node)
+                node = POOL.apply(first_of(MASKS), beside, node)
+            else:
+                node = POOL.apply(UNION, POOL.apply(WITHIN, piece.packets, node), beside)
+        if variables:
+            node = POOL.quantify(node, VARIABLE_LEVELS, UNION)
+        return node if terminals == MASKS else POOL.relabel(node, terminals)
+
+    def alone(self, hook: Point) -> Chain | None:
+        """The filter chain of a hook if no other does anything on the way, and it changes no packet."""
+        busy = base_order(self.rules, hook)
+        chain = self.rules.chains[busy[0]] if len(busy) == 1 else None
+        if chain is None or not is_filter(chain, hook) or set(self.functions.base(chain.name)) != {IDENTITY}:
+            return None
+        return chain
+
+    def _function(self, chain: Chain) -> int:
+        return self.functions.base(chain.name)[IDENTITY]
+
+    def _arriving(self, packets: int, hook: Point) -> tuple[int, tuple[Piece, ...]]:
+        """What comes to the hook's filter if nothing stands before it, and the outcomes of the rest."""
+        result, packets, change = self._entering(packets, hook)
+        pieces: tuple[Piece, ...] = (Piece(packets, change),)
+        if hook is Point.FORWARD:
+            pieces, expired = hopped(pieces)
+            for end in expired:
+                result = POOL.apply(UNION, result, POOL.apply(WITHIN, end.packets, end.mask))
+        return result, pieces or (Piece(FALSE, change),)
+
+    def _entering(self, packets: int, hook: Point) -> tuple[int, int, Transformation]:
+        """What a journey begins with: the outcomes of packets that no chain sees, the others, and how they are seen."""
+        foreign = self._foreign(packets)
+        packets = POOL.apply(LESS, packets, foreign)
         result = POOL.apply(WITHIN, foreign, ACCEPT)
         if self._tracks:  # reassembled before any chain: a lone later fragment is nobody's question
             later = bits_node(FIELDS["fragment"], 1, 1)
@@ -290,6 +321,23 @@ class Flow:
         change = IDENTITY
         if hook is Point.OUTPUT:
             change = constant("iif", ABSENT).then(constant("mac", NO_MAC))
+        return result, packets, change
+
+    def _foreign(self, packets: int) -> int:
+        """The packets of a family that the rules are not asked about."""
+        if self.rules.family is None:
+            return FALSE
+        mine = field_node(FIELDS["family"], ((self.rules.family, self.rules.family),))
+        return POOL.apply(LESS, packets, mine)
+
+    def journey(self, packets: int, hook: Point, watch: Watch | None = None) -> Journey:
+        """What becomes of a set of packets that routing would send to `hook` as they arrive.
+
+        `watch` is told what decides them, in the order of the journey: rules and policies that drop wherever
+        they stand, and what the filter of the hook accepts; and which packets may match which rule.
+        """
+        foreign = self._foreign(packets)
+        result, packets, change = self._entering(packets, hook)
         blocked: list[Blocked] = []
 
         def met(point: Point, pieces: tuple[Piece, ...], last: Point) -> tuple[Piece, ...]:

@@ -48,6 +48,7 @@ def relabelled(find: int, put: int) -> list[int]:
     return [((t & ~find) | put) if t & find else t for t in range(TERMINALS)]
 
 
+_RETURNING = (ActionKind.RETURN, ActionKind.GOTO)
 _RETURN_TO_NEXT = relabelled(RETURN, NEXT)
 _WITHOUT_NEXT = [t & ~NEXT for t in range(TERMINALS)]
 
@@ -87,7 +88,7 @@ class _Compiled:
     function: Function
 
 
-_COMPILED: dict[int, _Compiled] = {}
+_COMPILED: dict[tuple[int, int], _Compiled] = {}
 KEPT = 4096
 """How many chains' functions are kept for rule sets to come."""
 
@@ -115,15 +116,15 @@ class Functions:
                     self._functions[each] = self._compiled(self.rules.chains[each])
         return self._functions[name]
 
-    def _compiled(self, chain: Chain) -> Function:
-        """The function of a chain whose callees are compiled; kept beyond this rule set.
+    def _compiled(self, chain: Chain, end: int = RETURN) -> Function:
+        """The function of a chain whose callees are compiled, `end` behind its last rule; kept beyond this rule set.
 
         A chain that an edit leaves alone is the same object in the rule set after it, so only the edited
         chain and its callers are compiled again.
         """
-        context = (self.compiler.context, self.is_nat(chain.name))
+        context = (self.compiler.context, self.is_nat(chain.name), end)
         below = tuple(self._functions[callee] for callee in callees(chain))
-        known = _COMPILED.get(id(chain))
+        known = _COMPILED.get((id(chain), end))
         if (
             known is not None
             and known.chain is chain
@@ -132,25 +133,30 @@ class Functions:
             and all(a is b for a, b in zip(known.callees, below, strict=True))
         ):
             return known.function
-        function = self._compile(chain)
+        function = self._compile(chain, end)
         if len(_COMPILED) >= KEPT:
             _COMPILED.clear()
-        _COMPILED[id(chain)] = _Compiled(chain, context, below, function)
+        _COMPILED[id(chain), end] = _Compiled(chain, context, below, function)
         return function
 
     def base(self, name: str) -> Function:
         """The function of a base chain, its end being the policy."""
         if name in self._bases:
             return self._bases[name]
-        policy = self.rules.chains[name].policy
-        put = _MASK[policy.kind] if policy is not None else int(Outcome.ACCEPT)
-        table = relabelled(RETURN, put)
-        found = {t: POOL.relabel(node, table) for t, node in self.of(name).items()}
+        chain = self.rules.chains[name]
+        put = _MASK[chain.policy.kind] if chain.policy is not None else int(Outcome.ACCEPT)
+        if name in self._functions or any(rule.action.kind in _RETURNING for rule in chain.rules):
+            table = relabelled(RETURN, put)
+            found = {t: POOL.relabel(node, table) for t, node in self.of(name).items()}
+        else:  # only the end returns, and a pass over all of the function is saved
+            for callee in callees(chain):
+                self.of(callee)
+            found = self._compiled(chain, put)
         self._bases[name] = found
         return found
 
-    def _compile(self, chain: Chain) -> Function:
-        result: Function = {IDENTITY: RETURN}
+    def _compile(self, chain: Chain, end: int) -> Function:
+        result: Function = {IDENTITY: end}
         run: list[int] = []
         for rule in reversed(chain.rules):
             plain = self._plain(rule)
@@ -246,9 +252,12 @@ def _prepend(run: list[int], behind: Function) -> Function:
     """A run of plain rules (last first) before a function."""
     if not run:
         return behind
+    if set(behind) == {IDENTITY} and behind[IDENTITY] < TERMINALS:  # saves a pass over all of the run
+        last = POOL.apply(OVERRIDE, run[0], behind[IDENTITY])
+        return {IDENTITY: POOL.fold(OVERRIDE, [*run[:0:-1], last])}
     front = POOL.fold(OVERRIDE, run[::-1])
     result: Function = {}
-    falls = POOL.where(front, lambda t: bool(t & NEXT)) if len(behind) > 1 or IDENTITY not in behind else TRUE
+    falls = POOL.where(front, lambda t: bool(t & NEXT))
     for change, node in behind.items():
         if change != IDENTITY:
             _add(result, change, POOL.apply(WITHIN, falls, node))

@@ -18,7 +18,7 @@ from netsim.index.boxes import Box, Boxes, box_of, chain_boxes, positions
 from netsim.index.compile import Compiler
 from netsim.index.function import call_order
 from netsim.index.index import Index
-from netsim.rules.journey import PORT_FIELDS, uses_tracking
+from netsim.rules.journey import POINTS, PORT_FIELDS, base_order, uses_tracking
 from netsim.rules.model import (
     ActionKind,
     Adjust,
@@ -39,13 +39,6 @@ from netsim.rules.model import (
 from netsim.space.diagram import FALSE, OR, TRUE
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS
 from netsim.space.packets import POOL, VARIABLE_LEVELS, bits_node
-
-POINTS = {
-    Point.FORWARD: (Point.PREROUTING, Point.FORWARD, Point.POSTROUTING),
-    Point.INPUT: (Point.PREROUTING, Point.INPUT),
-    Point.OUTPUT: (Point.OUTPUT, Point.POSTROUTING),
-}
-"""The hook points of each journey. Destination NAT may move a packet from forward to input and back."""
 
 
 def chains_of(rules: RuleSet, hook: Point) -> list[str]:
@@ -176,14 +169,6 @@ def _silent(chain: Chain | None) -> Chain:
     return attrs.evolve(_SILENT, hook=chain.hook)
 
 
-def base_order(rules: RuleSet, hook: Point) -> list[str]:
-    """The base chains that do something, in the order in which a packet meets them."""
-    return [
-        c.name for point in Point for c in rules.base_chains(point)
-        if point in POINTS[hook] and (c.rules or (c.policy and c.policy.kind is not ActionKind.ACCEPT))
-    ]  # fmt: skip
-
-
 def _portless(chain: Chain) -> Boxes:
     """The boxes of a chain's rules without their tests of ports, which a later fragment's payload may pass."""
     found = _PORTLESS.get(id(chain))
@@ -256,9 +241,7 @@ def cut(index: Index, reach: Reach, gone: Mapping[str, int] = MappingProxyType({
 
 __all__ = [
     "EVERYWHERE",
-    "POINTS",
     "Reach",
-    "base_order",
     "chains_of",
     "cut",
     "reach_of_change",

@@ -17,6 +17,7 @@ import attrs
 
 from netsim.rules.model import (
     CONNTRACK_PRIORITY,
+    ActionKind,
     Bits,
     Chain,
     Condition,
@@ -103,6 +104,22 @@ def arrival(rules: RuleSet, hook: Point) -> tuple[Stage, ...]:
         Point.OUTPUT: (Point.POSTROUTING,),
     }[hook]
     return tuple(Stop(chain, point) for point in points for chain in rules.base_chains(point))
+
+
+POINTS = {
+    Point.FORWARD: (Point.PREROUTING, Point.FORWARD, Point.POSTROUTING),
+    Point.INPUT: (Point.PREROUTING, Point.INPUT),
+    Point.OUTPUT: (Point.OUTPUT, Point.POSTROUTING),
+}
+"""The hook points of each journey. Destination NAT may move a packet from forward to input and back."""
+
+
+def base_order(rules: RuleSet, hook: Point) -> list[str]:
+    """The base chains that do something, in the order in which a packet meets them."""
+    return [
+        c.name for point in Point for c in rules.base_chains(point)
+        if point in POINTS[hook] and (c.rules or (c.policy and c.policy.kind is not ActionKind.ACCEPT))
+    ]  # fmt: skip
 
 
 def is_filter(chain: Chain, hook: Point) -> bool:

@@ -111,6 +111,18 @@ def relabelling(terminals: tuple[int, ...]) -> Operation:
     return Operation(next(_codes), lambda a, b: terminals[a], left={}, right={}, same=NONE, commutative=False)
 
 
+@lru_cache(maxsize=1024)
+def first_of(terminals: tuple[int, ...]) -> Operation:
+    """The operation whose result on (a, b) is `terminals` of a, and where a is 0 that of b: one pass instead of two."""
+    same = all(t == i for i, t in enumerate(terminals))
+    left = {t: terminals[t] for t in range(1, TERMINALS)}
+    if same:
+        left[0] = RIGHT
+    return Operation(
+        next(_codes), lambda a, b: terminals[a or b], left=left, right={}, same=NONE, commutative=False
+    )
+
+
 # What a substitution puts in the place of one level.
 
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from netsim.index import Index
 from netsim.index.liveness import Liveness
-from netsim.index.reaches import POINTS
 from netsim.queries.audit.finding import Finding, Severity
+from netsim.rules.journey import POINTS
 from netsim.rules.model import VERDICTS_OF, Deferred, Rule
 from netsim.space.fields import Family
 from netsim.space.packets import NOTHING, PacketSet
