@@ -31,7 +31,7 @@ from netsim.index.compile import numbered, pure_texts
 from netsim.index.flow import Journey, Piece
 from netsim.index.index import Index
 from netsim.index.reaches import cut, reach_of_change, unstable_levels
-from netsim.index.rowwise import Told, by_rows, only_filter
+from netsim.index.rowwise import Rowwise, Told, by_rows, only_filter
 from netsim.index.sides import Side, SideDeciders
 from netsim.rules.journey import base_order
 from netsim.rules.model import (
@@ -76,14 +76,23 @@ class Differ:
     def __init__(self, before: Index, after: Index, hook: Point, within: PacketSet) -> None:
         before, after = aligned(before, after)
         self.hook = hook
+        self.told: list[Told] | None = None
+        self._rest: list[tuple[int, int, int]] = []
         with POOL.lock, POOL.budget(before.limits.nodes):
-            self.told = self._by_rows(before, after, within.node)
-            if self.told is None:
-                reach = reach_of_change(before, after, hook)
-                self.asked = POOL.apply(AND, reach.where, within.node)
-                self.indexes = cut(before, reach), cut(after, reach)
+            found = self._by_rows(before, after, within.node)
+            rest = (
+                []
+                if found is None or found.complete
+                else self._beside(before, after, within.node, found.told)
+            )
+            if found is not None and rest is not None:
+                self.told, self._rest = found.told, rest
+                return
+            reach = reach_of_change(before, after, hook)
+            self.asked = POOL.apply(AND, reach.where, within.node)
+            self.indexes = cut(before, reach), cut(after, reach)
 
-    def _by_rows(self, before: Index, after: Index, within: int) -> list[Told] | None:
+    def _by_rows(self, before: Index, after: Index, within: int) -> Rowwise | None:
         """What differs, by rows, where they say all there is; see `rowwise`."""
         unstable: set[int] = set()
         sides = []
@@ -94,6 +103,16 @@ class Differ:
             sides.append((index, chain))
             unstable |= unstable_levels(index.rules, self.hook)
         return by_rows(sides[0], sides[1], self.hook, within, unstable)
+
+    def _beside(
+        self, before: Index, after: Index, within: int, told: list[Told]
+    ) -> list[tuple[int, int, int]] | None:
+        """What differs besides what is told, by outcomes: the whole lists as diagrams, two passes each way."""
+        one, two = before.flow.lone(within, self.hook), after.flow.lone(within, self.hook)
+        if one is None or two is None or pure_texts(before.rules) or pure_texts(after.rules):
+            return None
+        apart: list[tuple[int, int, int]] | None = one.apart(two, POOL.fold(OR, [each.node for each in told]))
+        return apart
 
     @cached_property
     def _journeys(self) -> tuple[Journey, Journey]:
@@ -107,6 +126,8 @@ class Differ:
             ways: dict[tuple[int, int], list[int]] = {}
             for each in self.told:
                 ways.setdefault((each.was, each.now), []).append(each.node)
+            for was, now, node in self._rest:
+                ways.setdefault((was, now), []).append(node)
             with POOL.lock:
                 return tuple(
                     (_kind(was, now), Outcome(was), Outcome(now), PacketSet(POOL.fold(OR, nodes)))
@@ -166,21 +187,26 @@ class Differ:
                     yield Region(kind, self.hook, PacketSet(node), before, after)
 
     def _regions_of_rows(self, limit: int) -> Iterator[Region]:
-        """The same by rows; of one way behind `limit` regions, the rest as one."""
+        """The same by rows; of one way behind `limit` regions, and behind what is told, the rest as one."""
         ways: dict[tuple[int, int], list[Told]] = {}
         for each in self.told or ():
             ways.setdefault((each.was, each.now), []).append(each)
+        beside = {(was, now): node for was, now, node in self._rest}
         told = 0
-        for (was, now), several in sorted(ways.items(), key=lambda way: way[0]):
+        for was, now in sorted({*ways, *beside}):
             kind, old, new = _kind(was, now), Outcome(was), Outcome(now)
+            several = ways.get((was, now), [])
             single = several[: max(0, limit - told)]
             told += len(single)
             for each in single:
                 one, two = Side(old, each.chain, each.before), Side(new, each.chain, each.after)
                 yield Region(kind, self.hook, PacketSet(each.node), one, two)
-            if rest := several[len(single) :]:
+            rest = [each.node for each in several[len(single) :]]
+            if (was, now) in beside:
+                rest.append(beside[was, now])
+            if rest:
                 with POOL.lock:
-                    node = POOL.fold(OR, [each.node for each in rest])
+                    node = POOL.fold(OR, rest)
                 yield Region(kind, self.hook, PacketSet(node), Side(old, many=True), Side(new, many=True))
 
 

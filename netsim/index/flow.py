@@ -14,6 +14,7 @@ import attrs
 
 from netsim.index.compile import opened
 from netsim.index.function import Functions, call_order
+from netsim.index.lone import MASKS, Lone
 from netsim.rules.evaluate import LOOPBACK, nat_kind, redirects
 from netsim.rules.journey import Addresses, base_order, is_filter, uses_tracking
 from netsim.rules.model import (
@@ -27,9 +28,8 @@ from netsim.rules.model import (
     RuleSet,
     Verdict,
 )
-from netsim.space.diagram import AND, FALSE, LESS, OR, TERMINALS, TRUE, UNION, WITHIN, Choice, Const
+from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Choice, Const
 from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, NO_MAC, WORD, Family, State
-from netsim.space.operations import first_of
 from netsim.space.packets import (
     POOL,
     VARIABLE_LEVELS,
@@ -42,8 +42,6 @@ from netsim.space.transform import IDENTITY, Transformation, constant, table
 ACCEPT, DROP, REJECT = int(Outcome.ACCEPT), int(Outcome.DROP), int(Outcome.REJECT)
 ANY = ACCEPT | DROP | REJECT
 RETURN = int(Outcome.RETURN)
-MASKS = tuple(range(TERMINALS))
-"""Every mask stays what it is."""
 
 
 @attrs.frozen(slots=True)
@@ -268,45 +266,37 @@ class Flow:
         """The outcome masks (ACCEPT, DROP, REJECT) of a set for a whole journey, 0 outside the set.
 
         A function of the packet as it arrives at the device; unmodelled variables are quantified away:
-        a packet whose verdict depends on one has several outcomes. `terminals` says what takes the place of each mask.
+        a packet whose verdict depends on one has several outcomes. `terminals` says what takes the place of each mask;
+        0 stays 0.
         """
-        alone = self.alone(hook)
+        lone = self.lone(packets, hook)
         variables = bool(self.functions.compiler.variables)
-        if alone is None:
-            node = self.journey(packets, hook).outcomes
-        else:
-            beside, (piece,) = self._arriving(packets, hook)
-            node = _context(alone, piece.change).preimage(POOL, self._function(alone), UNION)
-            if packets == TRUE:  # one pass over the function, which may be large
-                if not variables:
-                    return POOL.apply(first_of(terminals), beside, node)
-                node = POOL.apply(first_of(MASKS), beside, node)
-            else:
-                node = POOL.apply(UNION, POOL.apply(WITHIN, piece.packets, node), beside)
+        if lone is not None and not variables:
+            return lone.outcomes(terminals)
+        node = self.journey(packets, hook).outcomes if lone is None else lone.outcomes()
         if variables:
             node = POOL.quantify(node, VARIABLE_LEVELS, UNION)
         return node if terminals == MASKS else POOL.relabel(node, terminals)
 
-    def alone(self, hook: Point) -> Chain | None:
-        """The filter chain of a hook if no other does anything on the way, and it changes no packet."""
+    def lone(self, packets: int, hook: Point) -> Lone | None:
+        """The outcomes of a set at a hook where one filter that changes no packet decides; None elsewhere."""
         busy = base_order(self.rules, hook)
         chain = self.rules.chains[busy[0]] if len(busy) == 1 else None
-        if chain is None or not is_filter(chain, hook) or set(self.functions.base(chain.name)) != {IDENTITY}:
+        if chain is None or not is_filter(chain, hook):
             return None
-        return chain
-
-    def _function(self, chain: Chain) -> int:
-        return self.functions.base(chain.name)[IDENTITY]
-
-    def _arriving(self, packets: int, hook: Point) -> tuple[int, tuple[Piece, ...]]:
-        """What comes to the hook's filter if nothing stands before it, and the outcomes of the rest."""
-        result, packets, change = self._entering(packets, hook)
-        pieces: tuple[Piece, ...] = (Piece(packets, change),)
+        function = self.functions.base(chain.name)
+        if set(function) != {IDENTITY}:
+            return None
+        beside, coming, change = self._entering(packets, hook)
+        pieces: tuple[Piece, ...] = (Piece(coming, change),)
         if hook is Point.FORWARD:
             pieces, expired = hopped(pieces)
             for end in expired:
-                result = POOL.apply(UNION, result, POOL.apply(WITHIN, end.packets, end.mask))
-        return result, pieces or (Piece(FALSE, change),)
+                beside = POOL.apply(UNION, beside, POOL.apply(WITHIN, end.packets, end.mask))
+        if not pieces:
+            return None
+        node = _context(chain, pieces[0].change).preimage(POOL, function[IDENTITY], UNION)
+        return Lone(packets, pieces[0].packets, node, beside)
 
     def _entering(self, packets: int, hook: Point) -> tuple[int, int, Transformation]:
         """What a journey begins with: the outcomes of packets that no chain sees, the others, and how they are seen."""

@@ -16,14 +16,14 @@ first, from an explicit stack. The cost is linear in chains and rules times the 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import attrs
 
 from netsim.errors import BudgetExceeded
 from netsim.index.compile import Bounds, Compiler, opened
 from netsim.rules.model import ActionKind, Chain, Outcome, Rule, RuleSet
-from netsim.space.diagram import AND, FALSE, LESS, OUTSIDE, OVERRIDE, TERMINALS, TRUE, UNION, WITHIN
+from netsim.space.diagram import AND, FALSE, LESS, OUTSIDE, OVERRIDE, TERMINALS, THEN, TRUE, UNION, WITHIN
 from netsim.space.packets import POOL
 from netsim.space.transform import IDENTITY, Transformation
 
@@ -158,8 +158,7 @@ class Functions:
     def _compile(self, chain: Chain, end: int) -> Function:
         result: Function = {IDENTITY: end}
         run: list[int] = []
-        for rule in reversed(chain.rules):
-            plain = self._plain(rule)
+        for rule, plain in zip(reversed(chain.rules), reversed(self._plain(chain.rules)), strict=True):
             if plain is not None:
                 run.append(plain)
                 continue
@@ -172,28 +171,34 @@ class Functions:
                 )
         return _prepend(run, result)
 
-    def _plain(self, rule: Rule) -> int | None:
-        """The outcome diagram of a rule without effects; None if it has some."""
+    def _plain(self, rules: Sequence[Rule]) -> list[int | None]:
+        """The outcome diagrams of rules without effects; None for those that have some."""
+        then = [self._then(rule) for rule in rules]
+        asked = [(rule, node) for rule, node in zip(rules, then, strict=True) if node is not None]
+        bounds = self.compiler.bounds_of_each([rule.conditions for rule, _ in asked])
+        ids = [node for (sure, _), (_, then) in zip(bounds, asked, strict=True) for node in (sure, then)]
+        nodes = list(POOL.pairs(THEN, ids))
+        for i, (sure, possible) in enumerate(bounds):
+            if sure != possible:
+                maybe = POOL.apply(LESS, possible, sure)
+                nodes[i] = POOL.apply(UNION, nodes[i], POOL.apply(WITHIN, maybe, asked[i][1]))
+        found = iter(nodes)
+        return [None if node is None else next(found) for node in then]
+
+    def _then(self, rule: Rule) -> int | None:
+        """The outcomes of a rule where it applies; None if it changes packets."""
         kind = rule.action.kind
         if kind is ActionKind.UNMODELLED:
             return None
         if rule.effects and self.compiler.effects(rule, self.is_nat(rule.chain)) != [(TRUE, IDENTITY)]:
             return None
-        if kind in (ActionKind.JUMP, ActionKind.GOTO):
-            target = self.of_compiled(rule.action.chain)
-            if set(target) != {IDENTITY}:
-                return None
-            then = target[IDENTITY]
-            if kind is ActionKind.JUMP:
-                then = POOL.relabel(then, _RETURN_TO_NEXT)
-        else:
-            then = _MASK[kind]
-        sure, possible = self.compiler.rule_bounds(rule)
-        node = POOL.choose(sure, then, NEXT)
-        if sure != possible:
-            maybe = POOL.apply(LESS, possible, sure)
-            node = POOL.apply(UNION, node, POOL.apply(WITHIN, maybe, then))
-        return node
+        if kind not in (ActionKind.JUMP, ActionKind.GOTO):
+            return _MASK[kind]
+        target = self.of_compiled(rule.action.chain)
+        if set(target) != {IDENTITY}:
+            return None
+        node = target[IDENTITY]
+        return POOL.relabel(node, _RETURN_TO_NEXT) if kind is ActionKind.JUMP else node
 
     def of_compiled(self, name: str) -> Function:
         """A callee's function, which `call_order` has compiled before its caller."""

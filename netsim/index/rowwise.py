@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from netsim.index.boxrows import Columns, rows_of, rows_of_columns
 from netsim.index.index import Index
-from netsim.index.rowdiff import compare_rows
+from netsim.index.rowdiff import compare_rows, first_apart
 from netsim.index.rows import Rows
 from netsim.rules.journey import is_filter, uses_tracking
 from netsim.rules.model import (
@@ -33,6 +33,8 @@ from netsim.space.packets import POOL
 
 FROM = 300
 """Shorter chains are compared by diagrams."""
+EVERY = 4000
+"""Of unlike lists with more rows together only the first regions are told by their rules."""
 MOST = 4
 """How many rows a rule may make on average."""
 _OUTCOMES = {ActionKind.ACCEPT: 4, ActionKind.DROP: 8, ActionKind.REJECT: 16}
@@ -60,6 +62,14 @@ class Told:
     was: int
     now: int
     node: int
+
+
+@attrs.frozen(slots=True)
+class Rowwise:
+    """What two rules each decide differently; `complete` if there are no other differences."""
+
+    told: list[Told]
+    complete: bool
 
 
 def listed(chain: Chain) -> Listed | None:
@@ -114,7 +124,7 @@ def by_rows(
     hook: Point,
     within: int,
     unstable: set[int],
-) -> list[Told] | None:
+) -> Rowwise | None:
     """The differences of two rule sets at a hook inside a set, by their filter chains; None where rows do not say all.
 
     `unstable` are the levels that a journey may change. The caller holds the pool's lock.
@@ -136,10 +146,13 @@ def by_rows(
     if fields & _ENTRY or any(not unstable.isdisjoint(FIELDS[name].levels) for name in fields):
         return None
     found = compare_rows(a.rows, a.outcomes, b.rows, b.outcomes, limits=one.limits)
+    complete = found is not None
     if found is None:
-        return None
+        if len(a.rows) + len(b.rows) <= EVERY:
+            return None
+        found = first_apart(a.rows, a.outcomes, b.rows, b.outcomes, limits=one.limits)
     if not found:
-        return []
+        return Rowwise([], complete)
     here = POOL.apply(AND, within, _coming(one, old, hook, within))
     told: dict[tuple[int, int], Told] = {}
     for each in found:
@@ -153,7 +166,7 @@ def by_rows(
                 old.name, old.rules[key[0]] if key[0] >= 0 else None, new.rules[key[1]] if key[1] >= 0 else None,
                 int(a.outcomes[each.before]), int(b.outcomes[each.after]), node,
             )  # fmt: skip
-    return list(told.values())
+    return Rowwise(list(told.values()), complete)
 
 
 def _coming(index: Index, chain: Chain, hook: Point, within: int) -> int:
@@ -166,4 +179,4 @@ def _coming(index: Index, chain: Chain, hook: Point, within: int) -> int:
     return POOL.apply(DIFFER, *fates)
 
 
-__all__ = ["Listed", "Told", "by_rows", "listed", "only_filter"]
+__all__ = ["Listed", "Rowwise", "Told", "by_rows", "listed", "only_filter"]

@@ -141,13 +141,24 @@ class CompiledPool(Pool):
         with self.lock:
             slot = self._slot(operation)
             while size > 1:
-                done = 0
-                while (done := self._nodes.fold(slot, ids, size, done)) < size // 2:
-                    self.apply(operation, ids[2 * done], ids[2 * done + 1])  # makes room
+                self._round(operation, slot, ids, size)
                 if size % 2:
                     ids[size // 2] = ids[size - 1]
                 size = (size + 1) // 2
         return ids[0]
+
+    def pairs(self, operation: Operation, operands: Sequence[int]) -> Sequence[int]:
+        """The operands combined two by two: the first with the second, the third with the fourth, and so on."""
+        ids = array("i", operands)
+        with self.lock:
+            self._round(operation, self._slot(operation), ids, len(ids))
+        return ids[: len(ids) // 2]
+
+    def _round(self, operation: Operation, slot: int, ids: array[int], size: int) -> None:
+        """Each pair of the first `size` ids combined, in place."""
+        done = 0
+        while (done := self._nodes.fold(slot, ids, size, done)) < size // 2:
+            self.apply(operation, ids[2 * done], ids[2 * done + 1])  # makes room
 
 
 def make_pool(maxima: Sequence[int], choice: Engine | None = None) -> Pool:
