@@ -45,6 +45,8 @@ from netsim.space.transform import Transformation, agreement
 
 REGIONS = 20_000
 """How many regions of one hook are told by their rules."""
+TELLING = 200_000_000
+"""Up to how many rules, times nodes of what differs, the rules are followed one by one to tell regions."""
 
 
 class Kind(Enum):
@@ -164,7 +166,8 @@ class Differ:
     def regions(self, limit: int = REGIONS) -> Iterator[Region]:
         """The parts by deciding rules; one at a time, since unrelated lists have very many.
 
-        Behind `limit` regions the rest of each part comes as one whose sides are `many`.
+        Behind `limit` regions the rest of each part comes as one whose sides are `many`; so do all parts where
+        following all rules one by one would take too long (`TELLING`).
         """
         if self.told is not None:
             yield from self._regions_of_rows(limit)
@@ -175,6 +178,11 @@ class Differ:
         told = 0
         with POOL.lock, POOL.budget(nodes):
             every = POOL.fold(OR, [p.node for *_, p in self.parts])
+            rules = sum(1 for index in self.indexes for _ in index.rules.rules())
+            if rules * len(POOL.reachable(every)) > TELLING:
+                for kind, was, now, packets in self.parts:
+                    yield Region(kind, self.hook, packets, Side(was, many=True), Side(now, many=True))
+                return
             old, new = (SideDeciders(index, every, self.hook) for index in self.indexes)
         for kind, was, now, packets in self.parts:
             with POOL.lock, POOL.budget(nodes):

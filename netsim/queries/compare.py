@@ -33,6 +33,13 @@ COLUMNS = (
 )  # fmt: skip
 """The keys of every row of a comparison."""
 
+MANY = "one of very many rules"
+"""The place of a judgement that is not told by its rule."""
+NOT_TOLD = (
+    "More rules decide these differences than are listed: the first ones are told by their rules, all others are "
+    "one entry for each way to differ, with its complete set of packets."
+)
+
 _HOOKS = (Point.FORWARD, Point.INPUT, Point.OUTPUT)
 
 
@@ -213,7 +220,7 @@ def _judgement(side: Side, rules: RuleSet) -> Judgement:
     if side.rule is not None:
         return Judgement(verdict, side.rule.source.line_place, side.rule, side.rule.text, side.trail)
     if side.many:
-        return Judgement(verdict, "one of very many rules")
+        return Judgement(verdict, MANY)
     if not side.decided:
         accepted = side.outcomes == Outcome.ACCEPT
         return Judgement(verdict, "no chain" if accepted else "forwarding", None, "")
@@ -247,6 +254,11 @@ def compare_indexes(
     return tuple(found)
 
 
+def not_told(changes: Iterable[Change]) -> tuple[str, ...]:
+    """The note that some changes are not told by their rules, if there are such."""
+    return (NOT_TOLD,) if any(MANY in (c.before.place, c.after.place) for c in changes) else ()
+
+
 def _name(rules: RuleSet) -> str:
     return rules.file or rules.device or rules.dialect or "rules"
 
@@ -267,8 +279,9 @@ def compare_rules(
             hint="compare the files of one family, or two sites",
         )
     counted = [sum(1 for _ in index.rules.rules()) for index in (one, two)]
+    changes = compare_indexes(one, two, scope=scope)
     return Comparison(
-        _name(one.rules), _name(two.rules), compare_indexes(one, two, scope=scope),
+        _name(one.rules), _name(two.rules), changes, not_told(changes),
         compared=f"every packet at the hooks forward, input and output, through {counted[0]} and {counted[1]} rules",
     )  # fmt: skip
 
