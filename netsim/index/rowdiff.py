@@ -164,7 +164,7 @@ class _Side:
         self.box = mine.boxes[row]
         self.meetings = 0
         found, part = other.meeting(self.box, 0, len(other))
-        last = int(found[part == 1.0].min())
+        last = int(other.containing(self.box, found[part == 1.0]).min())  # the part of 64 bits is rounded
         # A row whose partner comes before this one has taken its packets there already.
         takers = np.sort(found[(found <= last) & (partner[found] > row)])
         differing = takers[others[takers] != outcomes[row]]
@@ -187,27 +187,36 @@ class _Side:
         takers, boxes = self.other.inside(self.box, self.takers)
         if not len(takers):
             return
-        layers = [self.other.nodes(boxes, self.box)]
-        asked = [told[takers].tolist()]
-        while len(layers[-1]) > 1:
-            layer, flags = layers[-1], asked[-1]
-            layers.append([POOL.fold(OR, layer[i : i + 2]) for i in range(0, len(layer), 2)])
-            asked.append([any(flags[i : i + 2]) for i in range(0, len(flags), 2)])
-        waiting = [(len(layers) - 1, 0, left)]
-        while waiting:
-            depth, at, part = waiting.pop()
-            if part == FALSE or not asked[depth][at]:
-                continue
-            if not depth:
-                node = POOL.apply(AND, part, layers[0][at])
-                if node:
-                    yield int(takers[at]), node
-                continue
-            first, second = 2 * at, 2 * at + 1
-            union = layers[depth - 1][first]
-            if second < len(layers[depth - 1]):
-                waiting.append((depth - 1, second, POOL.apply(LESS, part, union)))
-            waiting.append((depth - 1, first, POOL.apply(AND, part, union)))
+        asked = told[takers].tolist()
+        for i, node in first_takers(left, self.other.nodes(boxes, self.box), asked):
+            yield int(takers[i]), node
+
+
+def first_takers(left: int, nodes: list[int], asked: list[bool]) -> Iterator[tuple[int, int]]:
+    """A set by the first of some sets that holds each packet: (place, packets), where `asked`; in order, none empty.
+
+    It descends a balanced tree of unions, in which the earlier half takes what it can. The caller holds the pool's lock.
+    """
+    layers, flags = [nodes], [asked]
+    while len(layers[-1]) > 1:
+        layer, some = layers[-1], flags[-1]
+        layers.append([POOL.fold(OR, layer[i : i + 2]) for i in range(0, len(layer), 2)])
+        flags.append([any(some[i : i + 2]) for i in range(0, len(some), 2)])
+    waiting = [(len(layers) - 1, 0, left)]
+    while waiting:
+        depth, at, part = waiting.pop()
+        if part == FALSE or not flags[depth][at]:
+            continue
+        if not depth:
+            node = POOL.apply(AND, part, layers[0][at])
+            if node:
+                yield at, node
+            continue
+        first, second = 2 * at, 2 * at + 1
+        union = layers[depth - 1][first]
+        if second < len(layers[depth - 1]):
+            waiting.append((depth - 1, second, POOL.apply(LESS, part, union)))
+        waiting.append((depth - 1, first, POOL.apply(AND, part, union)))
 
 
 def _alike(before: Rows, after: Rows) -> tuple[Rows, Rows]:
@@ -281,4 +290,4 @@ def _paired(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[NDArray[np.in
     return i[up], j[up]
 
 
-__all__ = ["Apart", "compare_rows", "first_apart"]
+__all__ = ["Apart", "compare_rows", "first_apart", "first_takers"]

@@ -879,8 +879,18 @@ class Tree:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def _hidden(self, row: cython.int, bound: cython.int, part: cython.ulonglong[:, ::1]) -> cython.bint:
-        """Whether a row before `bound` contains `part[0]`, which is what a box leaves of `row`; of equals the first stays."""
+    def _hidden(
+        self,
+        row: cython.int,
+        bound: cython.int,
+        part: cython.ulonglong[:, ::1],
+        begin: cython.int,
+        end: cython.int,
+    ) -> cython.bint:
+        """Whether a row before `bound`, none of `begin` to before `end`, contains `part[0]`, which is what a box leaves of `row`.
+
+        Of equals the first stays.
+        """
         top: cython.int = 1
         node: cython.int
         column: cython.int
@@ -915,7 +925,7 @@ class Tree:
             for i in range(self.node[node, 1], self.node[node, 2]):
                 if self.number[i] >= bound:
                     break
-                if self.number[i] == row:
+                if self.number[i] == row or begin <= self.number[i] < end:
                     continue
                 contains = True
                 for k in range(self.intervals):
@@ -968,10 +978,12 @@ class Tree:
         bound: cython.int,
         part: cython.ulonglong[:, ::1],
         out: cython.ulonglong[:, ::1],
+        begin: cython.int,
+        end: cython.int,
     ) -> cython.int:
         """What the box `part[1]` leaves of rows that meet it, without those of which another row takes it all.
 
-        The other row comes before `bound`, or, if that is negative, before the row itself. `rows` keeps the rows that stay, `out` has what is left of
+        The other row comes before `bound`, or, if that is negative, before the row itself, and is none of `begin` to before `end`. `rows` keeps the rows that stay, `out` has what is left of
         them; returns how many.
         """
         i: cython.int
@@ -990,7 +1002,7 @@ class Tree:
                         part[0, 2 * k + 1] = part[1, 2 * k + 1]
                 for k in range(2 * self.intervals, self.width):
                     part[0, k] |= part[1, k]
-                if self._hidden(row, bound if bound >= 0 else row, part):
+                if self._hidden(row, bound if bound >= 0 else row, part, begin, end):
                     continue
                 rows[kept] = row
                 for k in range(self.width):

@@ -89,8 +89,8 @@ def test_operations_on_outcomes(pool: d.Pool, a: list[int], b: list[int], c: lis
         (first_of(tuple(range(31, -1, -1))), lambda p, q: 31 - (p or q)),
         (pair_of(a[0], b[0]), lambda p, q: int(p == a[0] and q == b[0])),
         (
-            coded(((a[0], b[0]), (a[1], b[1] + 1))),
-            lambda p, q: 1 if (p, q) == (a[0], b[0]) else 2 if (p, q) == (a[1], b[1] + 1) else 0,
+            coded(((a[0], b[0]), (31 - a[0], b[0]))),
+            lambda p, q: 1 if (p, q) == (a[0], b[0]) else 2 if (p, q) == (31 - a[0], b[0]) else 0,
         ),
     ]
     for operation, expected in cases:
