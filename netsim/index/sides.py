@@ -12,7 +12,9 @@ import attrs
 
 from netsim.index.flow import Decision, Watch
 from netsim.index.index import Index
-from netsim.rules.model import Outcome, Point, Rule, Verdict
+from netsim.index.rowdiff import first_takers
+from netsim.rules.journey import base_order
+from netsim.rules.model import ActionKind, Outcome, Point, Rule, Verdict
 from netsim.space.diagram import AND, FALSE, LESS, OR, Operation
 from netsim.space.packets import POOL, VARIABLE_LEVELS
 
@@ -34,6 +36,31 @@ class Side:
     many: bool = False
 
 
+def first_deciders(
+    index: Index, packets: int, hook: Point, kind: ActionKind
+) -> list[tuple[Rule, int]] | None:
+    """The rules with an action that decide a set at a hook, in order, each with its packets (a diagram); none empty.
+
+    For a lone filter of rules that are certain, whose first match decides; None for everything else (`Index.deciding`).
+    Faster than following all rules, since the set descends a tree of unions. The caller holds the pool's lock.
+    """
+    lone = index.flow.lone(packets, hook)
+    functions = index.flow.functions
+    if lone is None or functions.compiler.variables:
+        return None
+    chain = index.rules.chains[base_order(index.rules, hook)[0]]
+    asked = [rule for rule in chain.rules if rule.action.kind is not ActionKind.CONTINUE or rule.effects]
+    if any(rule.effects or rule.action.kind not in _DECIDES for rule in asked):
+        return None
+    bounds = functions.compiler.bounds_of_each([rule.conditions for rule in asked])
+    if any(sure != possible for sure, possible in bounds):
+        return None
+    told = [rule.action.kind is kind for rule in asked]
+    first = first_takers(lone.coming, [sure for sure, _ in bounds], told) if asked else ()
+    return [(asked[i], node) for i, node in first]
+
+
+_DECIDES = (ActionKind.ACCEPT, ActionKind.DROP, ActionKind.REJECT)
 _VERDICTS = {Verdict.ACCEPT: Outcome.ACCEPT, Verdict.DROP: Outcome.DROP, Verdict.REJECT: Outcome.REJECT}
 
 
@@ -125,4 +152,4 @@ def _doubtful(d: Decision) -> bool:
     return any(not rule.modelled for rule in rules)
 
 
-__all__ = ["Side", "SideDeciders"]
+__all__ = ["Side", "SideDeciders", "first_deciders"]
