@@ -12,7 +12,8 @@ rule outside of the alignment, on whatever way it takes and whatever is done to 
 the same rules in the same order in both. So the comparison happens inside the *reach of the change*: the union of
 the unaligned rules' conditions, with every field forgotten that the way may change. Inside it only the rules
 that meet it can match: both rule sets are cut down to those (by their ranges, which costs no diagram) and compiled. Equal rule sets cost the
-alignment and nothing else; a changed policy is compared everywhere.
+alignment and nothing else; a changed policy is compared everywhere. The rules of long chains are compared by rows first
+(`rowwise`); of long lists that have little in common only the first regions are told by their rules, and the rest is one exact set for each way to differ.
 
 What is weak: choices (translations to ranges) are compared pool by pool, so that a range cut into two equal ones
 is called changed.

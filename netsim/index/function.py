@@ -6,7 +6,7 @@ this transformation". Its end, and RETURN, are the outcome RETURN; a base chain 
 policy. A chain is folded from its last rule to its first:
 
 - a run of rules without effects is one diagram: their outcome diagrams under OVERRIDE, which is
-  associative, as a balanced tree;
+  associative, as a balanced tree; the policy of a base chain goes behind its last rule first;
 - a rule with effects pulls everything behind it back through its transformation.
 
 A jump is the callee's function with RETURN turned into NEXT; a goto keeps RETURN. Callees compile

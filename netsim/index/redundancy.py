@@ -13,8 +13,9 @@ Theory of operation. Most rules matter, and a packet shows it: the one that prov
 rules without it (`_Skipping`, on the specification's own walk) and decided otherwise. For the others the
 box of the rule, less what earlier rules take of it, is followed through the rest of its chain: if all of it
 meets rules with the same action only, or the end of the chain does the same, the rule is redundant, and those are the
-reason; if some meets another rule, a packet of that part is sent. What stays open is decided by diagrams: the
-rule set cut down to the rule's reach (`differ.sliced`), with the rule and without it. Outcomes do not say which of
+reason; if some meets another rule, a packet of that part is sent. In long chains that are boxes throughout `successors` says
+so by rows. What stays open is decided by diagrams: the
+rule set cut down to the rule's reach (`reaches.sliced`), with the rule and without it. Outcomes do not say which of
 several an unmodelled target or a condition that answers afresh has chosen: rules whose packets meet such a
 choice are redundant by the proof of boxes only, which does not depend on it.
 

@@ -4,7 +4,8 @@ A hook is decided by rows if the same filter chain, and no other, does something
 rules is boxes of fields that no journey changes, decided for certain, with a verdict or nothing to do. Then the first
 matching row is what decides a packet that comes to the chain, and `rowdiff.compare_rows` finds the differences
 with their deciding rules. Which packets come to the chain at all (TTL, family, fragments) is asked of the journey itself: those
-whose fate changes with the policy of the chain without its rules. Everything else is left to diagrams.
+whose fate changes with the policy of the chain without its rules. Everything else is left to diagrams. Where too much differs
+to tell all regions, the first of them are told, and the answer says that it is not complete.
 """
 
 from __future__ import annotations

@@ -286,4 +286,13 @@ def compare_rules(
     )  # fmt: skip
 
 
-__all__ = ["COLUMNS", "Change", "Comparison", "Judgement", "Kind", "compare_indexes", "compare_rules"]
+__all__ = [
+    "COLUMNS",
+    "Change",
+    "Comparison",
+    "Judgement",
+    "Kind",
+    "compare_indexes",
+    "compare_rules",
+    "not_told",
+]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from functools import lru_cache
 
 import attrs
 
@@ -135,14 +134,22 @@ HAS_ENTRY = frozenset({State.NEW, State.ESTABLISHED, State.RELATED})
 """The states of packets that have a connection tracking entry."""
 
 
-@lru_cache(maxsize=256)
+_TRACKING: dict[int, tuple[RuleSet, bool]] = {}
+_KEPT = 256
+
+
 def uses_tracking(rules: RuleSet) -> bool:
     """Whether loading these rules turns connection tracking on, so that fragments are reassembled.
 
     Translations do, and every test or change of an entry (measured: an empty nat table, and a rule that
-    only untracks, do not).
+    only untracks, do not). Kept for each rule set as an object: comparing long ones costs more than asking.
     """
-    return any(tracks(rule) for rule in rules.rules())
+    found = _TRACKING.get(id(rules))
+    if found is None or found[0] is not rules:
+        if len(_TRACKING) >= _KEPT:
+            _TRACKING.clear()
+        found = _TRACKING[id(rules)] = rules, any(tracks(rule) for rule in rules.rules())
+    return found[1]
 
 
 def tracks(rule: Rule) -> bool:
