@@ -48,6 +48,7 @@ class BoxTree:
         self.rows = rows
         n = len(rows)
         choice = choice or engine()
+        self.choice = choice
         self.kernel = kernel("boxes", choice)
         self.view = _view(choice)
         free = {c: int(((rows.low[c] == 0) & (rows.high[c] == INTERVALS[c])).sum()) for c in rows.low}
@@ -222,9 +223,10 @@ class BoxTree:
     def increasing(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some different numbers are in a longest subsequence of them that increases."""
         kept = np.zeros(len(numbers), np.uint8)
-        if self.kernel is not None:
+        order = kernel("order", self.choice)
+        if order is not None:
             work = np.empty((3, max(1, len(numbers))), np.int64)
-            self.kernel.increasing(self.view(numbers), self.view(work), self.view(kept))
+            order.increasing(self.view(numbers), self.view(work), self.view(kept))
             return kept.astype(np.bool_)
         tops: list[int] = []
         piles: list[int] = []

@@ -31,7 +31,7 @@ from netsim.index.boxtree import BoxTree
 from netsim.index.classifier import Classifier
 from netsim.index.rows import INTERVALS, WORDS, Rows
 from netsim.index.witness import WISHES, choose
-from netsim.kernels import Engine
+from netsim.kernels import Engine, kernel
 from netsim.space.diagram import FALSE, LESS, OR
 from netsim.space.fields import WORD, Range
 from netsim.space.packets import POOL
@@ -143,7 +143,7 @@ class _Covering:
 
     def __init__(self, tree: BoxTree, limits: Limits) -> None:
         self.tree, self.limits = tree, limits
-        self.boxes, self.kernel, self.view = tree.boxes, tree.kernel, tree.view
+        self.boxes, self.kernel, self.view = tree.boxes, kernel("subtract", tree.choice), tree.view
         self.intervals, self.words = len(tree.intervals), len(tree.words)
         room = STACK if self.kernel is not None else 0
         self.stack = np.empty((room, max(2, self.boxes.shape[1])), np.uint64)
@@ -196,7 +196,7 @@ class _Covering:
             return None, None
 
     def test(self, box: U64, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
-        """What `kernels.boxes.cover` says of a box and some members, and which of them took part."""
+        """What `kernels.subtract.cover` says of a box and some members, and which of them took part."""
         if self.kernel is None:
             return self._plain(box, members)
         used = np.zeros(len(members), np.uint8)

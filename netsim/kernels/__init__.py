@@ -22,7 +22,7 @@ from typing import Literal
 from netsim.errors import NetsimError
 
 Engine = Literal["compiled", "uncompiled", "plain"]
-NAMES = ("boxes", "classify", "diagram", "layout")
+NAMES = ("boxes", "classify", "diagram", "layout", "order", "subtract")
 """The kernels."""
 
 
