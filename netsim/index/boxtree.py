@@ -43,6 +43,7 @@ class BoxTree:
         self.rows = rows
         n = len(rows)
         choice = choice or engine()
+        self.choice = choice
         self.kernel = kernel("boxes", choice)
         self.view = handed(choice)
         free = {c: int(((rows.low[c] == 0) & (rows.high[c] == INTERVALS[c])).sum()) for c in rows.low}
@@ -143,6 +144,20 @@ class BoxTree:
             part *= [0.5 ** (int(c) & ~int(box[2 * k])).bit_count() for c in care]
         return found, part
 
+    def containing(self, box: U64, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some rows that contain a box."""
+        cut = 2 * len(self.intervals)
+        some = self.boxes[rows]
+        holds = (some[:, 0:cut:2] <= box[0:cut:2]).all(axis=1) & (some[:, 1:cut:2] >= box[1:cut:2]).all(
+            axis=1
+        )
+        care = some[:, cut::2]
+        holds &= ((care & box[cut::2]) == care).all(axis=1) & (
+            (box[cut + 1 :: 2] & care) == some[:, cut + 1 :: 2]
+        ).all(axis=1)
+        found: NDArray[np.int64] = rows[holds]
+        return found
+
     def alive(self, tries: int) -> tuple[NDArray[np.int32], U64]:
         """What a few points say of each row: -1 alive, with a witness; an earlier row that contains it; -2 nothing."""
         found = np.full(len(self), -2, np.int32)
@@ -166,17 +181,21 @@ class BoxTree:
         found = members[: max(0, code - self.kernel.STOPPED)].astype(np.int64)  # type: ignore[union-attr]
         return found[np.sort(np.unique(found, return_index=True)[1])]
 
-    def inside(self, box: U64, rows: NDArray[np.int64], bound: int = -1) -> tuple[NDArray[np.int64], U64]:
+    def inside(
+        self, box: U64, rows: NDArray[np.int64], bound: int = -1, gone: tuple[int, int] = (0, 0)
+    ) -> tuple[NDArray[np.int64], U64]:
         """What a box leaves of some rows that meet it, without rows of which one other row takes all of that.
 
         The other row comes before `bound`, or, if that is negative, before the row itself: `bound` is for unions, without it is
-        for first matches. Of rows that leave the same the first stays.
+        for first matches. Of rows that leave the same the first stays. The rows `gone[0]` to before `gone[1]` are not there.
         """
         width = self.boxes.shape[1]
         if self._tree is not None:
             rows, out = rows.copy(), np.empty((len(rows), width), np.uint64)
             part = np.stack([box, box])
-            kept = self._tree.inside(self.view(rows), len(rows), bound, self.view(part), self.view(out))
+            kept = self._tree.inside(
+                self.view(rows), len(rows), bound, self.view(part), self.view(out), *gone
+            )
             return rows[:kept], out[:kept]
         cut = 2 * len(self.intervals)
         left = np.empty((len(rows), width), np.uint64)
@@ -191,6 +210,7 @@ class BoxTree:
             care, value = left[:, cut::2], left[:, cut + 1 :: 2]
             holds &= ((care & left[i, cut::2]) == care).all(axis=1)
             holds &= ((left[i, cut + 1 :: 2] & care) == value).all(axis=1)
+            holds &= (rows < gone[0]) | (rows >= gone[1])
             earlier = rows < row
             hidden[i] = (holds & (earlier if bound < 0 else earlier | (left != left[i]).any(axis=1))).any()
         return rows[~hidden], left[~hidden]
@@ -198,9 +218,10 @@ class BoxTree:
     def increasing(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some different numbers are in a longest subsequence of them that increases."""
         kept = np.zeros(len(numbers), np.uint8)
-        if self.kernel is not None:
+        order = kernel("order", self.choice)
+        if order is not None:
             work = np.empty((3, max(1, len(numbers))), np.int64)
-            self.kernel.increasing(self.view(numbers), self.view(work), self.view(kept))
+            order.increasing(self.view(numbers), self.view(work), self.view(kept))
             return kept.astype(np.bool_)
         tops: list[int] = []
         piles: list[int] = []

@@ -11,7 +11,7 @@ overlap are somebody else's choice.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -124,6 +124,9 @@ def numbered(texts: Iterable[Hashable], known: Mapping[Any, int] | None = None) 
     return found
 
 
+_TOGETHER = 8
+"""How many conditions of a rule are joined at most together with those of other rules."""
+
 _KNOWN: dict[Hashable, dict[Condition, Bounds]] = {}
 POOL.cache(_KNOWN.clear)
 _CONTEXTS = 64
@@ -180,6 +183,36 @@ class Compiler:
             possible = POOL.apply(AND, possible, more_possible)
             sure = possible if same else POOL.apply(AND, sure, more_sure)
         return sure, possible
+
+    def bounds_of_each(self, every: Sequence[tuple[Condition, ...]]) -> list[Bounds]:
+        """`bounds_of` of many rules' conditions, in one go."""
+        known, width = self._bounds, 1 << (max(map(len, every), default=1) - 1).bit_length()
+        width = min(width, _TOGETHER)
+        found: list[Bounds | None] = []
+        ids: list[int] = []
+        for conditions in every:
+            mine: list[int] = []
+            for condition in conditions:
+                sure, possible = known.get(condition) or self.bounds(condition)
+                if sure != possible or len(mine) == width:
+                    found.append(self.bounds_of(conditions))
+                    break
+                mine.append(sure)
+            else:
+                found.append(None)
+                ids += mine
+                ids += [TRUE] * (width - len(mine))
+        while width > 1:
+            ids = POOL.pairs(AND, ids)  # type: ignore[assignment]
+            width //= 2
+        rest = iter(ids)
+        result: list[Bounds] = []
+        for bounds in found:
+            if bounds is None:
+                sure = next(rest)
+                bounds = sure, sure
+            result.append(bounds)
+        return result
 
     def bounds(self, condition: Condition) -> Bounds:
         """Where one condition surely and possibly holds."""

@@ -12,7 +12,8 @@ rule outside of the alignment, on whatever way it takes and whatever is done to 
 the same rules in the same order in both. So the comparison happens inside the *reach of the change*: the union of
 the unaligned rules' conditions, with every field forgotten that the way may change. Inside it only the rules
 that meet it can match: both rule sets are cut down to those (by their ranges, which costs no diagram) and compiled. Equal rule sets cost the
-alignment and nothing else; a changed policy is compared everywhere.
+alignment and nothing else; a changed policy is compared everywhere. The rules of long chains are compared by rows first
+(`rowwise`); of long lists that have little in common only the first regions are told by their rules, and the rest is one exact set for each way to differ.
 
 What is weak: choices (translations to ranges) are compared pool by pool, so that a range cut into two equal ones
 is called changed.
@@ -20,56 +21,33 @@ is called changed.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
-from types import MappingProxyType
 
 import attrs
 
 from netsim.index import rowwise
-from netsim.index.boxes import Box, Boxes, box_of, chain_boxes, positions
-from netsim.index.compile import Compiler, numbered, pure_texts
-from netsim.index.flow import Decision, Journey, Piece, Watch
-from netsim.index.function import call_order
+from netsim.index.compile import numbered, pure_texts
+from netsim.index.flow import Journey, Piece
 from netsim.index.index import Index
-from netsim.index.rowwise import Told, by_rows, only_filter
-from netsim.rules.journey import PORT_FIELDS, uses_tracking
+from netsim.index.reaches import cut, reach_of_change, unstable_levels
+from netsim.index.rowwise import Rowwise, Told, by_rows, only_filter
+from netsim.index.sides import Side, SideDeciders
+from netsim.rules.journey import base_order
 from netsim.rules.model import (
-    ActionKind,
-    Adjust,
-    Bits,
-    Chain,
-    Hook,
-    In,
-    Nat,
-    NatKind,
-    Netmap,
     Outcome,
     Point,
-    Rule,
-    RuleSet,
-    SetBits,
-    SetField,
-    Untrack,
-    Verdict,
 )
-from netsim.space.diagram import AND, DIFFER, FALSE, LESS, OR, TRUE, UNION, Operation
-from netsim.space.fields import ADDRESS_FIELDS, FIELDS
-from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, bits_node, kept
+from netsim.space.diagram import AND, DIFFER, FALSE, LESS, OR, UNION
+from netsim.space.fields import FIELDS
+from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, kept
 from netsim.space.transform import Transformation, agreement
-
-POINTS = {
-    Point.FORWARD: (Point.PREROUTING, Point.FORWARD, Point.POSTROUTING),
-    Point.INPUT: (Point.PREROUTING, Point.INPUT),
-    Point.OUTPUT: (Point.OUTPUT, Point.POSTROUTING),
-}
-"""The hook points of each journey. Destination NAT may move a packet from forward to input and back."""
-
 
 REGIONS = 20_000
 """How many regions of one hook are told by their rules."""
+TELLING = 200_000_000
+"""Up to how many rules, times nodes of what differs, the rules are followed one by one to tell regions."""
 
 
 class Kind(Enum):
@@ -78,299 +56,6 @@ class Kind(Enum):
     GAINED = "gained"
     LOST = "lost"
     CHANGED = "changed"
-
-
-# Alignment
-
-_Key = tuple[object, ...]
-
-
-def _key(rule: Rule) -> _Key:
-    """What a rule means, apart from where it stands and what it has counted."""
-    action = (rule.action.kind, rule.action.chain)
-    if rule.action.kind is ActionKind.UNMODELLED:
-        action = (*action, rule.action.text)  # type: ignore[assignment]
-    return (rule.conditions, action, rule.effects)
-
-
-def _same(a: Rule, b: Rule) -> bool:
-    return a is b or _key(a) == _key(b)
-
-
-def unaligned(before: tuple[Rule, ...], after: tuple[Rule, ...]) -> tuple[list[Rule], list[Rule]]:
-    """The rules of two lists that no common subsequence of equal rules needs: (of before, of after)."""
-    first, last = 0, 0
-    shorter = min(len(before), len(after))
-    while first < shorter and _same(before[first], after[first]):
-        first += 1
-    while last < shorter - first and _same(before[-1 - last], after[-1 - last]):
-        last += 1
-    a, b = before[first : len(before) - last], after[first : len(after) - last]
-    if not a or not b:
-        return list(a), list(b)
-    # Rules made of the same objects are paired first: an edit leaves them alone, and they are found at once.
-    pairs = _paired(
-        list(enumerate(a)), list(enumerate(b)), lambda r: (id(r.conditions), id(r.action), id(r.effects))
-    )
-    in_a, in_b = {i for i, _ in pairs}, {j for _, j in pairs}
-    left_a = [(i, rule) for i, rule in enumerate(a) if i not in in_a]
-    left_b = [(j, rule) for j, rule in enumerate(b) if j not in in_b]
-    pairs += _paired(left_a, left_b, _key)
-    kept = _increasing(sorted(pairs))
-    in_a, in_b = {i for i, _ in kept}, {j for _, j in kept}
-    return [r for i, r in enumerate(a) if i not in in_a], [r for j, r in enumerate(b) if j not in in_b]
-
-
-def _paired(
-    a: list[tuple[int, Rule]], b: list[tuple[int, Rule]], key: Callable[[Rule], _Key]
-) -> list[tuple[int, int]]:
-    """The n-th rule of a key in one list with the n-th in the other."""
-    places: dict[_Key, list[int]] = {}
-    for j, rule in b:
-        places.setdefault(key(rule), []).append(j)
-    used: dict[_Key, int] = {}
-    pairs: list[tuple[int, int]] = []
-    for i, rule in a:
-        wanted = key(rule)
-        n = used.get(wanted, 0)
-        if n < len(places.get(wanted, ())):
-            used[wanted] = n + 1
-            pairs.append((i, places[wanted][n]))
-    return pairs
-
-
-def _increasing(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The longest subsequence whose second members increase (patience sorting)."""
-    tops: list[int] = []
-    piles: list[int] = []
-    behind: list[int] = []
-    for n, (_, j) in enumerate(pairs):
-        at = bisect_left(tops, j)
-        behind.append(piles[at - 1] if at else -1)
-        if at == len(tops):
-            tops.append(j)
-            piles.append(n)
-        else:
-            tops[at], piles[at] = j, n
-    result: list[tuple[int, int]] = []
-    n = piles[-1] if piles else -1
-    while n >= 0:
-        result.append(pairs[n])
-        n = behind[n]
-    return result[::-1]
-
-
-# The reach of a change
-
-
-def chains_of(rules: RuleSet, hook: Point) -> list[str]:
-    """The chains that a journey to a hook may visit, callees first; with NAT also those it may move to."""
-    points = set(POINTS[hook])
-    if hook is not Point.OUTPUT and any(c.hook is not None and c.hook.nat for c in rules.chains.values()):
-        points |= {*POINTS[Point.FORWARD], *POINTS[Point.INPUT]}
-    roots = tuple(c.name for c in rules.chains.values() if c.hook is not None and c.hook.point in points)
-    return call_order(rules, roots)
-
-
-_CARRIED = {"iif", "oif", "state", "direction", "family", "protocol", "fragment", "variables"}
-"""What an unmodelled target cannot change."""
-
-
-def written(rule: Rule) -> set[str]:
-    """The fields that a rule's effects may change."""
-    names: set[str] = set()
-    if rule.action.kind is ActionKind.UNMODELLED:
-        names |= set(FIELDS) - _CARRIED
-    for effect in rule.effects:
-        if isinstance(effect, Nat | Netmap):
-            side = "src" if effect.kind is NatKind.SOURCE else "dst"
-            names |= {ADDRESS_FIELDS[side, effect.family], f"{side[0]}port", "ct_status", "oif"}
-        elif isinstance(effect, Untrack):
-            names.add("state")
-        elif isinstance(effect, SetBits | SetField | Adjust):
-            names.add(effect.field)
-    return names
-
-
-def unstable_levels(rules: RuleSet, hook: Point) -> set[int]:
-    """The levels that may change on a journey to a hook: what effects write, and what context sets."""
-    names = {"ttl"}
-    for name in chains_of(rules, hook):
-        chain = rules.chains[name]
-        if chain.hook is not None and chain.rules:
-            if chain.hook.point in (Point.PREROUTING, Point.INPUT):
-                names.add("oif")
-            if chain.hook.point in (Point.PREROUTING, Point.OUTPUT):
-                names.add("state")
-        for rule in chain.rules:
-            if rule.effects or rule.action.kind is ActionKind.UNMODELLED:
-                names |= written(rule)
-    if hook is Point.OUTPUT:
-        names |= {"iif", "mac", "oif"}
-    return {level for name in names for level in FIELDS[name].levels}
-
-
-_SILENT = Chain("", (), None, None)
-
-
-def _hangs(chain: Chain) -> tuple[Hook | None, object]:
-    kind = chain.policy.kind if chain.policy is not None else ActionKind.ACCEPT
-    return chain.hook, kind
-
-
-@attrs.frozen(slots=True)
-class Reach:
-    """Packets that a change may touch: `where` as a diagram, `boxes` one for each of its rules.
-
-    A packet of `where` lies, in the fields that no journey changes, in one of the boxes, whatever happens to
-    it on its way. No boxes but a `where`: everywhere.
-    """
-
-    where: int
-    boxes: tuple[Box, ...] = ()
-
-
-EVERYWHERE = Reach(TRUE)
-
-
-def reach_of_rules(rules: Iterable[tuple[Rule, Compiler]], unstable: set[int]) -> Reach:
-    """The packets that may match one of the rules at some point of their journey."""
-    parts: list[int] = []
-    boxes: list[Box] = []
-    for rule, compiler in rules:
-        parts.append(compiler.rule_bounds(rule)[1])
-        steady = [
-            c
-            for c in rule.conditions
-            if isinstance(c, In)
-            and unstable.isdisjoint(FIELDS[c.field].levels)
-            and not (c.field in PORT_FIELDS and compiler.reads_payload)
-        ]
-        boxes.append(box_of(steady) or {})
-    if not all(boxes):
-        boxes = []
-    return Reach(POOL.quantify(POOL.fold(OR, parts), unstable | VARIABLE_LEVELS, OR), tuple(boxes))
-
-
-def reach_of_change(before: Index, after: Index, hook: Point) -> Reach:
-    """Where two rule sets may treat a packet differently on a journey to a hook."""
-    old, new = before.rules, after.rules
-    compilers = before.flow.functions.compiler, after.flow.functions.compiler
-    names = dict.fromkeys([*chains_of(old, hook), *chains_of(new, hook)])
-    translates = any(
-        isinstance(e, Nat | Netmap) for rules in (old, new) for r in rules.rules() for e in r.effects
-    )
-    if (
-        old.family is not new.family
-        or _order(old, hook) != _order(new, hook)
-        or (translates and before.addresses != after.addresses)
-    ):
-        return EVERYWHERE
-    changed: list[tuple[Rule, Compiler]] = []
-    for name in names:
-        a, b = old.chains.get(name), new.chains.get(name)
-        if a is b:
-            continue
-        # A base chain that is not there accepts.
-        a, b = a or _silent(b), b or _silent(a)
-        if _hangs(a) != _hangs(b):
-            return EVERYWHERE
-        for rules, compiler in zip(unaligned(a.rules, b.rules), compilers, strict=True):
-            changed += [(rule, compiler) for rule in rules]
-    reach = Reach(FALSE)
-    if changed:
-        reach = reach_of_rules(changed, unstable_levels(old, hook) | unstable_levels(new, hook))
-    if old.backend != new.backend or uses_tracking(old) != uses_tracking(new):
-        # Back ends, and whether fragments are reassembled, differ in later fragments only.
-        return Reach(POOL.apply(OR, reach.where, bits_node(FIELDS["fragment"], 1, 1)))
-    return reach
-
-
-def _silent(chain: Chain | None) -> Chain:
-    assert chain is not None
-    return attrs.evolve(_SILENT, hook=chain.hook)
-
-
-def _order(rules: RuleSet, hook: Point) -> list[str]:
-    """The base chains that do something, in the order in which a packet meets them."""
-    return [
-        c.name for point in Point for c in rules.base_chains(point)
-        if point in POINTS[hook] and (c.rules or (c.policy and c.policy.kind is not ActionKind.ACCEPT))
-    ]  # fmt: skip
-
-
-def _portless(chain: Chain) -> Boxes:
-    """The boxes of a chain's rules without their tests of ports, which a later fragment's payload may pass."""
-    found = _PORTLESS.get(id(chain))
-    if found is None or found[0] is not chain:
-        if len(_PORTLESS) >= _KEPT:
-            _PORTLESS.clear()
-        rest = [
-            [c for c in rule.conditions if not (isinstance(c, In | Bits) and c.field in PORT_FIELDS)]
-            for rule in chain.rules
-        ]
-        found = _PORTLESS[id(chain)] = chain, Boxes(box_of(c, certain=False) for c in rest)
-    return found[1]
-
-
-_PORTLESS: dict[int, tuple[Chain, Boxes]] = {}
-_KEPT = 1024
-
-
-def sliced(rules: RuleSet, reach: Reach, gone: Mapping[str, int] = MappingProxyType({})) -> RuleSet:
-    """The rule set without the rules that match nothing of a reach; the same object if all may.
-
-    `gone`: chain -> the positions (as a bit vector) of rules that are to be left out besides. A rule set that turns
-    connection tracking on does so after the cut too: it keeps one of the rules that do.
-    """
-    if not reach.boxes and not any(gone.values()):
-        return rules
-    near: dict[str, int] = {}
-    tracking: tuple[str, int] | None = None
-    tracked = False
-    payload = rules.backend == "nft" and not any(chain_boxes(c).tracking for c in rules.chains.values())
-    for chain in rules.chains.values():
-        found = chain_boxes(chain)
-        there = ((1 << len(chain.rules)) - 1) & ~gone.get(chain.name, 0)
-        kept = there
-        if reach.boxes:
-            boxes = _portless(chain) if payload else found
-            kept &= ~boxes.known
-            for box in reach.boxes:
-                kept |= boxes.overlapping(box) & there
-        if found.tracking & kept:
-            tracked = True
-        elif found.tracking & there:
-            tracking = chain.name, found.tracking & there
-        near[chain.name] = kept
-    if tracking is not None and not tracked:
-        near[tracking[0]] |= tracking[1] & -tracking[1]
-    changed = [
-        attrs.evolve(chain, rules=tuple(chain.rules[i] for i in positions(near[chain.name])))
-        for chain in rules.chains.values()
-        if near[chain.name].bit_count() != len(chain.rules)
-    ]
-    return rules.replace(changed) if changed else rules
-
-
-# Comparing
-
-
-@attrs.frozen(slots=True)
-class Side:
-    """What one rule set does with the packets of a region, and which rule (or policy, None) says so.
-
-    `outcomes` has several members where something unmodelled decides; `rule` is then the first one that may.
-    `decided` is False where no rule and no policy is asked (a TTL that ends, a base chain that is not there);
-    `many` is True where there are more rules than anybody wants to be told.
-    """
-
-    outcomes: Outcome
-    chain: str = ""
-    rule: Rule | None = None
-    trail: tuple[Rule, ...] = ()
-    decided: bool = True
-    many: bool = False
 
 
 @attrs.frozen(slots=True)
@@ -394,24 +79,43 @@ class Differ:
     def __init__(self, before: Index, after: Index, hook: Point, within: PacketSet) -> None:
         before, after = aligned(before, after)
         self.hook = hook
+        self.told: list[Told] | None = None
+        self._rest: list[tuple[int, int, PacketSet]] = []
         with POOL.lock, POOL.budget(before.limits.nodes):
-            self.told = self._by_rows(before, after, within.node)
-            if self.told is None:
-                reach = reach_of_change(before, after, hook)
-                self.asked = PacketSet(POOL.apply(AND, reach.where, within.node))
-                self.indexes = cut(before, reach), cut(after, reach)
+            found = self._by_rows(before, after, within.node)
+            rest = (
+                []
+                if found is None or found.complete
+                else self._beside(before, after, within.node, found.told)
+            )
+            if found is not None and rest is not None:
+                self.told, self._rest = found.told, rest
+                return
+            reach = reach_of_change(before, after, hook)
+            self.asked = PacketSet(POOL.apply(AND, reach.where, within.node))
+            self.indexes = cut(before, reach), cut(after, reach)
 
-    def _by_rows(self, before: Index, after: Index, within: int) -> list[Told] | None:
+    def _by_rows(self, before: Index, after: Index, within: int) -> Rowwise | None:
         """What differs, by rows, where they say all there is; see `rowwise`."""
         unstable: set[int] = set()
         sides = []
         for index in (before, after):
-            chain = only_filter(index.rules, _order(index.rules, self.hook), self.hook)
+            chain = only_filter(index.rules, base_order(index.rules, self.hook), self.hook)
             if chain is None or len(chain.rules) < rowwise.FROM:
                 return None
             sides.append((index, chain))
             unstable |= unstable_levels(index.rules, self.hook)
         return by_rows(sides[0], sides[1], self.hook, within, unstable)
+
+    def _beside(
+        self, before: Index, after: Index, within: int, told: list[Told]
+    ) -> list[tuple[int, int, PacketSet]] | None:
+        """What differs besides what is told, by outcomes: the whole lists as diagrams, two passes each way."""
+        one, two = before.flow.lone(within, self.hook), after.flow.lone(within, self.hook)
+        if one is None or two is None or pure_texts(before.rules) or pure_texts(after.rules):
+            return None
+        apart = one.apart(two, POOL.fold(OR, [each.packets.node for each in told]))
+        return None if apart is None else [(was, now, PacketSet(node)) for was, now, node in apart]
 
     @kept
     def _journeys(self) -> tuple[Journey, Journey]:
@@ -426,6 +130,8 @@ class Differ:
             with POOL.lock, POOL.question():
                 for each in self.told:
                     ways.setdefault((each.was, each.now), []).append(each.packets.node)
+                for was, now, packets in self._rest:
+                    ways.setdefault((was, now), []).append(packets.node)
                 return tuple(
                     (_kind(was, now), Outcome(was), Outcome(now), PacketSet(POOL.fold(OR, nodes)))
                     for (was, now), nodes in sorted(ways.items())
@@ -461,7 +167,8 @@ class Differ:
     def regions(self, limit: int = REGIONS) -> Iterator[Region]:
         """The parts by deciding rules; one at a time, since unrelated lists have very many.
 
-        Behind `limit` regions the rest of each part comes as one whose sides are `many`.
+        Behind `limit` regions the rest of each part comes as one whose sides are `many`; so do all parts where
+        following all rules one by one would take too long (`TELLING`).
         """
         if self.told is not None:
             yield from self._regions_of_rows(limit)
@@ -475,7 +182,12 @@ class Differ:
         told = 0
         with POOL.lock, POOL.budget(nodes):
             every = POOL.fold(OR, [p.node for *_, p in self.parts])
-            old, new = (_Deciders(index, every, self.hook) for index in self.indexes)
+            rules = sum(1 for index in self.indexes for _ in index.rules.rules())
+            if rules * len(POOL.reachable(every)) > TELLING:
+                for kind, was, now, packets in self.parts:
+                    yield Region(kind, self.hook, packets, Side(was, many=True), Side(now, many=True))
+                return
+            old, new = (SideDeciders(index, every, self.hook) for index in self.indexes)
         for kind, was, now, packets in self.parts:
             with POOL.lock, POOL.budget(nodes):
                 olds = old.sides(packets.node, was, limit)
@@ -487,21 +199,26 @@ class Differ:
                     yield Region(kind, self.hook, PacketSet(node), before, after)
 
     def _regions_of_rows(self, limit: int) -> Iterator[Region]:
-        """The same by rows; of one way behind `limit` regions, the rest as one."""
+        """The same by rows; of one way behind `limit` regions, and behind what is told, the rest as one."""
         ways: dict[tuple[int, int], list[Told]] = {}
         for each in self.told or ():
             ways.setdefault((each.was, each.now), []).append(each)
+        beside = {(was, now): packets for was, now, packets in self._rest}
         told = 0
-        for (was, now), several in sorted(ways.items(), key=lambda way: way[0]):
+        for was, now in sorted({*ways, *beside}):
             kind, old, new = _kind(was, now), Outcome(was), Outcome(now)
+            several = ways.get((was, now), [])
             single = several[: max(0, limit - told)]
             told += len(single)
             for each in single:
                 one, two = Side(old, each.chain, each.before), Side(new, each.chain, each.after)
                 yield Region(kind, self.hook, each.packets, one, two)
-            if rest := several[len(single) :]:
+            rest = [each.packets for each in several[len(single) :]]
+            if (was, now) in beside:
+                rest.append(beside[was, now])
+            if rest:
                 with POOL.lock, POOL.question():
-                    node = POOL.fold(OR, [each.packets.node for each in rest])
+                    node = POOL.fold(OR, [packets.node for packets in rest])
                 yield Region(kind, self.hook, PacketSet(node), Side(old, many=True), Side(new, many=True))
 
 
@@ -519,22 +236,6 @@ def aligned(before: Index, after: Index) -> tuple[Index, Index]:
             )  # fmt: skip
         result.append(index)
     return result[0], result[1]
-
-
-def cut(index: Index, reach: Reach, gone: Mapping[str, int] = MappingProxyType({})) -> Index:
-    """The index of the rules that meet a reach; it answers like the whole for packets inside it.
-
-    `gone`: rules that are to be left out besides, see `sliced`.
-    """
-    rules = sliced(index.rules, reach, gone)
-    if rules is index.rules:
-        return index
-    levels = index.flow.functions.compiler.variables
-    first = FIELDS["variables"].levels[0]
-    variables = {text: level - first for text, level in levels.items()}
-    return Index(
-        rules, addresses=index.addresses, variables=variables, limits=index.limits, whole=index.whole
-    )
 
 
 def _kind(was: int, now: int) -> Kind:
@@ -596,110 +297,4 @@ def _unmatched(
     return POOL.fold(OR, parts)
 
 
-_VERDICTS = {Verdict.ACCEPT: Outcome.ACCEPT, Verdict.DROP: Outcome.DROP, Verdict.REJECT: Outcome.REJECT}
-
-
-@attrs.frozen(slots=True)
-class _Tree:
-    """Some decisions in their order and the union of their packets; a leaf has a side and no branches."""
-
-    packets: int
-    side: Side | None
-    branches: tuple[_Tree, ...] = ()
-
-
-class _Deciders:
-    """Which rules of one side decide packets, found by descending a tree of unions."""
-
-    def __init__(self, index: Index, packets: int, hook: Point) -> None:
-        watch = Watch()
-        index.flow.journey(packets, hook, watch)
-        self._decisions = watch.decisions
-        self._variables = bool(index.flow.functions.compiler.variables)
-        self._trees: dict[Outcome, _Tree] = {}
-
-    def sides(self, packets: int, mask: Outcome, limit: int) -> list[tuple[Side, int]]:
-        """Packets of one outcome mask, by the rule that decides them; disjoint parts whose union is the set.
-
-        Behind `limit` sides the rest has one that is `many`.
-        """
-        found: dict[object, tuple[Side, int]] = {}
-        tree = self._tree(mask)
-        rest = POOL.apply(LESS, packets, tree.packets)
-        waiting = [(tree, POOL.apply(AND, packets, tree.packets))]
-        while waiting:
-            tree, part = waiting.pop()
-            if not part:
-                continue
-            side = tree.side
-            if len(found) >= limit:
-                key: object = ()
-                side = Side(mask, many=True)
-            elif side is not None:
-                key = (side.chain, id(side.rule), tuple(map(id, side.trail)))
-            if side is not None:
-                found[key] = side, POOL.apply(OR, part, found[key][1] if key in found else FALSE)
-            else:  # the earlier branch takes what it can
-                first, second = tree.branches
-                waiting.append((second, POOL.apply(LESS, part, first.packets)))
-                waiting.append((first, POOL.apply(AND, part, first.packets)))
-        result = list(found.values())
-        return [*result, (Side(mask, decided=False), rest)] if rest else result
-
-    def _tree(self, mask: Outcome) -> _Tree:
-        if mask not in self._trees:
-            ordered = _in_order(mask, self._decisions, self._variables)
-            layer = [_Tree(node, Side(mask, d.chain.name, d.rule, d.trail)) for d, node in ordered if node]
-            while len(layer) > 1:
-                pairs = zip(layer[::2], layer[1::2], strict=False)
-                joined = [_Tree(POOL.apply(OR, a.packets, b.packets), None, (a, b)) for a, b in pairs]
-                layer = [*joined, layer[-1]] if len(layer) % 2 else joined
-            self._trees[mask] = layer[0] if layer else _Tree(FALSE, Side(mask, decided=False))
-        return self._trees[mask]
-
-
-def _in_order(
-    mask: Outcome, decisions: Iterable[Decision], variables: bool
-) -> Iterator[tuple[Decision, int]]:
-    """The decisions that can be the reason for a mask, and where.
-
-    For one verdict those that are certain, then, as the specification has it, the last that may be: the way on
-    which undecided rules do not apply. For several verdicts what is undecided comes first.
-    """
-
-    def quantified(node: int, operation: Operation) -> int:
-        return POOL.quantify(node, VARIABLE_LEVELS, operation) if variables else node
-
-    found = [d for d in decisions if d.verdict is None or _VERDICTS[d.verdict] & mask]
-    if mask in (Outcome.ACCEPT, Outcome.DROP, Outcome.REJECT):
-        found = [d for d in found if d.verdict is not None]
-        for d in found:
-            yield d, quantified(d.sure, AND)
-        found.reverse()
-    else:
-        found.sort(key=lambda d: not _doubtful(d))
-    for d in found:
-        yield d, quantified(POOL.apply(OR, d.sure, d.maybe), OR)
-
-
-def _doubtful(d: Decision) -> bool:
-    rules = (*d.trail, d.rule) if d.rule is not None else d.trail
-    return any(not rule.modelled for rule in rules)
-
-
-__all__ = [
-    "ASIDE",
-    "Differ",
-    "Kind",
-    "Region",
-    "Side",
-    "aligned",
-    "chains_of",
-    "cut",
-    "differently",
-    "moved",
-    "sliced",
-    "unaligned",
-    "unstable_levels",
-    "written",
-]
+__all__ = ["ASIDE", "Differ", "Kind", "Region", "aligned", "differently", "moved"]

@@ -14,8 +14,9 @@ import attrs
 
 from netsim.index.compile import opened
 from netsim.index.function import Functions, call_order
+from netsim.index.lone import MASKS, Lone
 from netsim.rules.evaluate import LOOPBACK, nat_kind, redirects
-from netsim.rules.journey import Addresses, is_filter, uses_tracking
+from netsim.rules.journey import Addresses, base_order, is_filter, uses_tracking
 from netsim.rules.model import (
     CONNTRACK_PRIORITY,
     ActionKind,
@@ -261,26 +262,46 @@ class Flow:
 
     # A whole journey
 
-    def outcomes(self, packets: int, hook: Point) -> int:
+    def outcomes(self, packets: int, hook: Point, terminals: tuple[int, ...] = MASKS) -> int:
         """The outcome masks (ACCEPT, DROP, REJECT) of a set for a whole journey, 0 outside the set.
 
         A function of the packet as it arrives at the device; unmodelled variables are quantified away:
-        a packet whose verdict depends on one has several outcomes.
+        a packet whose verdict depends on one has several outcomes. `terminals` says what takes the place of each mask;
+        0 stays 0.
         """
-        return POOL.quantify(self.journey(packets, hook).outcomes, VARIABLE_LEVELS, UNION)
+        lone = self.lone(packets, hook)
+        variables = bool(self.functions.compiler.variables)
+        if lone is not None and not variables:
+            return lone.outcomes(terminals)
+        node = self.journey(packets, hook).outcomes if lone is None else lone.outcomes()
+        if variables:
+            node = POOL.quantify(node, VARIABLE_LEVELS, UNION)
+        return node if terminals == MASKS else POOL.relabel(node, terminals)
 
-    def journey(self, packets: int, hook: Point, watch: Watch | None = None) -> Journey:
-        """What becomes of a set of packets that routing would send to `hook` as they arrive.
+    def lone(self, packets: int, hook: Point) -> Lone | None:
+        """The outcomes of a set at a hook where one filter that changes no packet decides; None elsewhere."""
+        busy = base_order(self.rules, hook)
+        chain = self.rules.chains[busy[0]] if len(busy) == 1 else None
+        if chain is None or not is_filter(chain, hook):
+            return None
+        function = self.functions.base(chain.name)
+        if set(function) != {IDENTITY}:
+            return None
+        beside, coming, change = self._entering(packets, hook)
+        pieces: tuple[Piece, ...] = (Piece(coming, change),)
+        if hook is Point.FORWARD:
+            pieces, expired = hopped(pieces)
+            for end in expired:
+                beside = POOL.apply(UNION, beside, POOL.apply(WITHIN, end.packets, end.mask))
+        if not pieces:
+            return None
+        node = _context(chain, pieces[0].change).preimage(POOL, function[IDENTITY], UNION)
+        return Lone(packets, pieces[0].packets, node, beside)
 
-        `watch` is told what decides them, in the order of the journey: rules and policies that drop wherever
-        they stand, and what the filter of the hook accepts; and which packets may match which rule.
-        """
-        if self.rules.family is not None:
-            mine = field_node(FIELDS["family"], ((self.rules.family, self.rules.family),))
-            foreign = POOL.apply(LESS, packets, mine)
-            packets = POOL.apply(AND, packets, mine)
-        else:
-            foreign = FALSE
+    def _entering(self, packets: int, hook: Point) -> tuple[int, int, Transformation]:
+        """What a journey begins with: the outcomes of packets that no chain sees, the others, and how they are seen."""
+        foreign = self._foreign(packets)
+        packets = POOL.apply(LESS, packets, foreign)
         result = POOL.apply(WITHIN, foreign, ACCEPT)
         if self._tracks:  # reassembled before any chain: a lone later fragment is nobody's question
             later = bits_node(FIELDS["fragment"], 1, 1)
@@ -290,6 +311,23 @@ class Flow:
         change = IDENTITY
         if hook is Point.OUTPUT:
             change = constant("iif", ABSENT).then(constant("mac", NO_MAC))
+        return result, packets, change
+
+    def _foreign(self, packets: int) -> int:
+        """The packets of a family that the rules are not asked about."""
+        if self.rules.family is None:
+            return FALSE
+        mine = field_node(FIELDS["family"], ((self.rules.family, self.rules.family),))
+        return POOL.apply(LESS, packets, mine)
+
+    def journey(self, packets: int, hook: Point, watch: Watch | None = None) -> Journey:
+        """What becomes of a set of packets that routing would send to `hook` as they arrive.
+
+        `watch` is told what decides them, in the order of the journey: rules and policies that drop wherever
+        they stand, and what the filter of the hook accepts; and which packets may match which rule.
+        """
+        foreign = self._foreign(packets)
+        result, packets, change = self._entering(packets, hook)
         blocked: list[Blocked] = []
 
         def met(point: Point, pieces: tuple[Piece, ...], last: Point) -> tuple[Piece, ...]:

@@ -6,7 +6,7 @@ this transformation". Its end, and RETURN, are the outcome RETURN; a base chain 
 policy. A chain is folded from its last rule to its first:
 
 - a run of rules without effects is one diagram: their outcome diagrams under OVERRIDE, which is
-  associative, as a balanced tree;
+  associative, as a balanced tree; the policy of a base chain goes behind its last rule first;
 - a rule with effects pulls everything behind it back through its transformation.
 
 A jump is the callee's function with RETURN turned into NEXT; a goto keeps RETURN. Callees compile
@@ -16,14 +16,14 @@ first, from an explicit stack. The cost is linear in chains and rules times the 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import attrs
 
 from netsim.errors import BudgetExceeded
 from netsim.index.compile import Bounds, Compiler, opened
 from netsim.rules.model import ActionKind, Chain, Outcome, Rule, RuleSet
-from netsim.space.diagram import AND, FALSE, LESS, OUTSIDE, OVERRIDE, TERMINALS, TRUE, UNION, WITHIN
+from netsim.space.diagram import AND, FALSE, LESS, OUTSIDE, OVERRIDE, TERMINALS, THEN, TRUE, UNION, WITHIN
 from netsim.space.packets import POOL, kept
 from netsim.space.transform import IDENTITY, Transformation
 
@@ -48,6 +48,7 @@ def relabelled(find: int, put: int) -> list[int]:
     return [((t & ~find) | put) if t & find else t for t in range(TERMINALS)]
 
 
+_RETURNING = (ActionKind.RETURN, ActionKind.GOTO)
 _RETURN_TO_NEXT = relabelled(RETURN, NEXT)
 _WITHOUT_NEXT = [t & ~NEXT for t in range(TERMINALS)]
 
@@ -87,7 +88,7 @@ class _Compiled:
     function: Function
 
 
-_COMPILED: dict[int, _Compiled] = {}
+_COMPILED: dict[tuple[int, int], _Compiled] = {}
 POOL.cache(_COMPILED.clear)
 KEPT = 4096
 """How many chains' functions are kept for rule sets to come."""
@@ -122,15 +123,15 @@ class Functions:
                     self._functions[each] = self._compiled(self.rules.chains[each])
         return self._functions[name]
 
-    def _compiled(self, chain: Chain) -> Function:
-        """The function of a chain whose callees are compiled; kept beyond this rule set.
+    def _compiled(self, chain: Chain, end: int = RETURN) -> Function:
+        """The function of a chain whose callees are compiled, `end` behind its last rule; kept beyond this rule set.
 
         A chain that an edit leaves alone is the same object in the rule set after it, so only the edited
         chain and its callers are compiled again.
         """
-        context = (self.compiler.context, self.is_nat(chain.name))
+        context = (self.compiler.context, self.is_nat(chain.name), end)
         below = tuple(self._functions[callee] for callee in callees(chain))
-        known = _COMPILED.get(id(chain))
+        known = _COMPILED.get((id(chain), end))
         if (
             known is not None
             and known.chain is chain
@@ -139,28 +140,32 @@ class Functions:
             and all(a is b for a, b in zip(known.callees, below, strict=True))
         ):
             return known.function
-        function = self._compile(chain)
+        function = self._compile(chain, end)
         if len(_COMPILED) >= KEPT:
             _COMPILED.clear()
-        _COMPILED[id(chain)] = _Compiled(chain, context, below, function)
+        _COMPILED[id(chain), end] = _Compiled(chain, context, below, function)
         return function
 
     def base(self, name: str) -> Function:
         """The function of a base chain, its end being the policy."""
         if name in self._bases:
             return self._bases[name]
-        policy = self.rules.chains[name].policy
-        put = _MASK[policy.kind] if policy is not None else int(Outcome.ACCEPT)
-        table = relabelled(RETURN, put)
-        found = {t: POOL.relabel(node, table) for t, node in self.of(name).items()}
+        chain = self.rules.chains[name]
+        put = _MASK[chain.policy.kind] if chain.policy is not None else int(Outcome.ACCEPT)
+        if name in self._functions or any(rule.action.kind in _RETURNING for rule in chain.rules):
+            table = relabelled(RETURN, put)
+            found = {t: POOL.relabel(node, table) for t, node in self.of(name).items()}
+        else:  # only the end returns, and a pass over all of the function is saved
+            for callee in callees(chain):
+                self.of(callee)
+            found = self._compiled(chain, put)
         self._bases[name] = found
         return found
 
-    def _compile(self, chain: Chain) -> Function:
-        result: Function = {IDENTITY: RETURN}
+    def _compile(self, chain: Chain, end: int) -> Function:
+        result: Function = {IDENTITY: end}
         run: list[int] = []
-        for rule in reversed(chain.rules):
-            plain = self._plain(rule)
+        for rule, plain in zip(reversed(chain.rules), reversed(self._plain(chain.rules)), strict=True):
             if plain is not None:
                 run.append(plain)
                 continue
@@ -173,28 +178,34 @@ class Functions:
                 )
         return _prepend(run, result)
 
-    def _plain(self, rule: Rule) -> int | None:
-        """The outcome diagram of a rule without effects; None if it has some."""
+    def _plain(self, rules: Sequence[Rule]) -> list[int | None]:
+        """The outcome diagrams of rules without effects; None for those that have some."""
+        then = [self._then(rule) for rule in rules]
+        asked = [(rule, node) for rule, node in zip(rules, then, strict=True) if node is not None]
+        bounds = self.compiler.bounds_of_each([rule.conditions for rule, _ in asked])
+        ids = [node for (sure, _), (_, then) in zip(bounds, asked, strict=True) for node in (sure, then)]
+        nodes = list(POOL.pairs(THEN, ids))
+        for i, (sure, possible) in enumerate(bounds):
+            if sure != possible:
+                maybe = POOL.apply(LESS, possible, sure)
+                nodes[i] = POOL.apply(UNION, nodes[i], POOL.apply(WITHIN, maybe, asked[i][1]))
+        found = iter(nodes)
+        return [None if node is None else next(found) for node in then]
+
+    def _then(self, rule: Rule) -> int | None:
+        """The outcomes of a rule where it applies; None if it changes packets."""
         kind = rule.action.kind
         if kind is ActionKind.UNMODELLED:
             return None
         if rule.effects and self.compiler.effects(rule, self.is_nat(rule.chain)) != [(TRUE, IDENTITY)]:
             return None
-        if kind in (ActionKind.JUMP, ActionKind.GOTO):
-            target = self.of_compiled(rule.action.chain)
-            if set(target) != {IDENTITY}:
-                return None
-            then = target[IDENTITY]
-            if kind is ActionKind.JUMP:
-                then = POOL.relabel(then, _RETURN_TO_NEXT)
-        else:
-            then = _MASK[kind]
-        sure, possible = self.compiler.rule_bounds(rule)
-        node = POOL.choose(sure, then, NEXT)
-        if sure != possible:
-            maybe = POOL.apply(LESS, possible, sure)
-            node = POOL.apply(UNION, node, POOL.apply(WITHIN, maybe, then))
-        return node
+        if kind not in (ActionKind.JUMP, ActionKind.GOTO):
+            return _MASK[kind]
+        target = self.of_compiled(rule.action.chain)
+        if set(target) != {IDENTITY}:
+            return None
+        node = target[IDENTITY]
+        return POOL.relabel(node, _RETURN_TO_NEXT) if kind is ActionKind.JUMP else node
 
     def of_compiled(self, name: str) -> Function:
         """A callee's function, which `call_order` has compiled before its caller."""
@@ -253,9 +264,12 @@ def _prepend(run: list[int], behind: Function) -> Function:
     """A run of plain rules (last first) before a function."""
     if not run:
         return behind
+    if set(behind) == {IDENTITY} and behind[IDENTITY] < TERMINALS:  # saves a pass over all of the run
+        last = POOL.apply(OVERRIDE, run[0], behind[IDENTITY])
+        return {IDENTITY: POOL.fold(OVERRIDE, [*run[:0:-1], last])}
     front = POOL.fold(OVERRIDE, run[::-1])
     result: Function = {}
-    falls = POOL.where(front, lambda t: bool(t & NEXT)) if len(behind) > 1 or IDENTITY not in behind else TRUE
+    falls = POOL.where(front, lambda t: bool(t & NEXT))
     for change, node in behind.items():
         if change != IDENTITY:
             _add(result, change, POOL.apply(WITHIN, falls, node))

@@ -183,13 +183,15 @@ class Index:
 
     def permitted(self, *, hook: Point = Point.FORWARD, possibly: bool = False) -> Any:
         """The packets that are surely accepted, or with `possibly` those that may be. A `PacketSet`."""
-        from netsim.space.packets import EVERYTHING, NOTHING
+        from netsim.space.diagram import TERMINALS, TRUE
+        from netsim.space.packets import POOL, PacketSet
 
-        result = NOTHING
-        for mask, part in self.outcomes(EVERYTHING, hook=hook).items():
-            if mask == Outcome.ACCEPT or (possibly and mask & Outcome.ACCEPT):
-                result |= part
-        return result
+        def wanted(mask: int) -> bool:
+            return mask == Outcome.ACCEPT or (possibly and bool(mask & Outcome.ACCEPT))
+
+        terminals = tuple(int(wanted(mask)) for mask in range(TERMINALS))
+        with POOL.lock, POOL.budget(self.limits.nodes):
+            return PacketSet(self.flow.outcomes(TRUE, hook, terminals))
 
     def deciding(self, packets: Any, *, hook: Point = Point.FORWARD) -> tuple[Deciding, ...]:
         """The rules and policies of the hook's chains that decide a set of packets, in their order.

@@ -28,16 +28,16 @@ import attrs
 
 from netsim.errors import BudgetExceeded
 from netsim.index.boxes import Box, Boxes, Cover, box_of, chain_boxes, cover, intersect, is_empty, positions
-from netsim.index.differ import POINTS, Reach, chains_of, cut, reach_of_rules, unstable_levels, written
 from netsim.index.flow import Watch
 from netsim.index.function import call_order, callees
 from netsim.index.index import Index
 from netsim.index.lookup import Lookup
+from netsim.index.reaches import Reach, chains_of, cut, reach_of_rules, unstable_levels, written
 from netsim.index.rowaudit import BoxCover
 from netsim.index.witness import Visits, values_in
 from netsim.rules.effects import Values
 from netsim.rules.evaluate import Ruling
-from netsim.rules.journey import uses_tracking
+from netsim.rules.journey import POINTS, uses_tracking
 from netsim.rules.model import ActionKind, Chain, Condition, Deferred, Point, Rule, RuleSet, Unmodelled
 from netsim.space.diagram import AND, OR, TRUE
 from netsim.space.fields import FIELDS, Family

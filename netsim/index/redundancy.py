@@ -13,8 +13,9 @@ Theory of operation. Most rules matter, and a packet shows it: the one that prov
 rules without it (`_Skipping`, on the specification's own walk) and decided otherwise. For the others the
 box of the rule, less what earlier rules take of it, is followed through the rest of its chain: if all of it
 meets rules with the same action only, or the end of the chain does the same, the rule is redundant, and those are the
-reason; if some meets another rule, a packet of that part is sent. What stays open is decided by diagrams: the
-rule set cut down to the rule's reach (`differ.sliced`), with the rule and without it. Outcomes do not say which of
+reason; if some meets another rule, a packet of that part is sent. In long chains that are boxes throughout `successors` says
+so by rows. What stays open is decided by diagrams: the
+rule set cut down to the rule's reach (`reaches.sliced`), with the rule and without it. Outcomes do not say which of
 several an unmodelled target or a condition that answers afresh has chosen: rules whose packets meet such a
 choice are redundant by the proof of boxes only, which does not depend on it.
 
@@ -33,13 +34,15 @@ import attrs
 import numpy as np
 
 from netsim.index.boxes import Box, chain_boxes, is_empty, meets, minus, positions
-from netsim.index.differ import ASIDE, Reach, cut, differently, written
+from netsim.index.differ import ASIDE, differently
 from netsim.index.flow import Watch
 from netsim.index.function import call_order
 from netsim.index.index import Index
 from netsim.index.liveness import ENDS, LONG, Dead, Liveness, joined, touches
 from netsim.index.lookup import Lookup
+from netsim.index.reaches import Reach, cut, written
 from netsim.index.rowaudit import BoxCover
+from netsim.index.successors import Successors
 from netsim.index.witness import Visits, values_in
 from netsim.rules.conditions import Found, Known
 from netsim.rules.effects import Values
@@ -174,6 +177,7 @@ class Redundancy:
         }
         self._gone: dict[str, int] = {}
         self._takers: dict[int, tuple[list[int], BoxCover]] = {}
+        self._following: dict[int, Successors | None] = {}
         self._points = np.random.default_rng(1)
         self._observers = frozenset(id(rule) for rule in self.rules.rules() if observes(rule))
         self._choosers = [
@@ -275,6 +279,9 @@ class Redundancy:
         key = _does(rule, chain)
         if box is None or key is None or self.liveness.fragments:
             return None, ()
+        successors = self._successors(chain)
+        if successors is not None:
+            return self._by_rows(successors, chain, position, joined(box, self.liveness.mine))
         every = (1 << len(chain.rules)) - 1
         near = (boxes.overlapping(box) | every & ~boxes.known) & ~self._gone.get(chain.name, 0)
         parts = [joined(box, self.liveness.mine)]
@@ -297,6 +304,35 @@ class Redundancy:
         if parts and _end(chain) != key:
             return None, parts
         return [*because, None], ()
+
+    def _by_rows(
+        self, successors: Successors, chain: Chain, position: int, box: Box
+    ) -> tuple[list[Rule | None] | None, Sequence[Box]]:
+        """The same where rows say all of a long chain."""
+        with POOL.lock, POOL.budget(self.index.limits.nodes):
+            places, other = successors.of(box, position)
+        if places is None:
+            return None, () if other is None else ({**box, **other},)
+        return [chain.rules[i] if i < len(chain.rules) else None for i in places], ()
+
+    def _successors(self, chain: Chain) -> Successors | None:
+        """Who decides what a rule of a long chain leaves, if all of its rules are boxes that end a packet's way."""
+        if len(chain.rules) <= LONG or self._gone.get(chain.name):
+            return None
+        if id(chain) not in self._following:
+            at, cover = self._ending(chain)
+            found = None
+            does = [_does(rule, chain) for rule in chain.rules]
+            if (
+                len(at) == len(chain.rules)
+                and None not in does
+                and self._observers.isdisjoint(map(id, chain.rules))
+            ):
+                numbers: dict[_Does | None, int] = {}
+                keys = [numbers.setdefault(each, len(numbers)) for each in [*does, _end(chain)]]
+                found = Successors(cover, np.array(keys, np.int64))
+            self._following[id(chain)] = found
+        return self._following[id(chain)]
 
     def _taken(self, chain: Chain, position: int, box: Box, near: int) -> Iterable[Box]:
         """What rules before a position, of those `near`, surely end the way of; in long chains only what matters in a box."""

@@ -31,7 +31,7 @@ from netsim.index.boxtree import BoxTree
 from netsim.index.classifier import Classifier
 from netsim.index.rows import INTERVALS, WORDS, Rows
 from netsim.index.witness import WISHES, choose
-from netsim.kernels import Engine
+from netsim.kernels import Engine, kernel
 from netsim.space.diagram import FALSE, LESS, OR
 from netsim.space.fields import WORD, Range
 from netsim.space.packets import POOL
@@ -143,7 +143,7 @@ class _Covering:
 
     def __init__(self, tree: BoxTree, limits: Limits) -> None:
         self.tree, self.limits = tree, limits
-        self.boxes, self.kernel, self.view = tree.boxes, tree.kernel, tree.view
+        self.boxes, self.kernel, self.view = tree.boxes, kernel("subtract", tree.choice), tree.view
         self.intervals, self.words = len(tree.intervals), len(tree.words)
         room = STACK if self.kernel is not None else 0
         self.stack = np.empty((room, max(2, self.boxes.shape[1])), np.uint64)
@@ -196,7 +196,7 @@ class _Covering:
             return None, None
 
     def test(self, box: U64, members: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_]]:
-        """What `kernels.boxes.cover` says of a box and some members, and which of them took part."""
+        """What `kernels.subtract.cover` says of a box and some members, and which of them took part."""
         if self.kernel is None:
             return self._plain(box, members)
         used = np.zeros(len(members), np.uint8)
@@ -281,10 +281,10 @@ class BoxCover:
             return Cover()
         found: set[int] = set()
         for part in parts:
-            flat = self._flat(part)
+            flat = self.flat(part)
             members, point = self.covering.of(flat, bound)
             if point is not None:
-                return Cover(point=self._box(self._wished(flat, point, bound), part))
+                return Cover(point=self.as_box(self._wished(flat, point, bound), part))
             if members is None:
                 return Cover()
             found.update(self.place[list(members)].tolist())
@@ -293,7 +293,7 @@ class BoxCover:
             for one in list(kept):
                 fewer = [m for m in kept if m != one]
                 rows = np.flatnonzero(np.isin(self.place[:bound], fewer))
-                codes = {self.covering.test(self._flat(part), rows)[0] for part in parts}
+                codes = {self.covering.test(self.flat(part), rows)[0] for part in parts}
                 if 2 in codes:
                     return Cover()
                 if codes == {1}:
@@ -305,7 +305,7 @@ class BoxCover:
         bound = int(np.searchsorted(self.place, end))
         found: set[int] = set()
         for part in () if is_empty(box) else columns_of(box):
-            flat = self._flat(part)
+            flat = self.flat(part)
             rows, _ = self.tree.inside(flat, np.sort(self.tree.meeting(flat, 0, bound)[0]), bound)
             found.update(self.place[rows].tolist())
         return sorted(found)
@@ -317,7 +317,7 @@ class BoxCover:
         """
         found: dict[int, Box] = {}
         for part in () if is_empty(box) else columns_of(box)[:PARTS]:
-            flat = self._flat(part)
+            flat = self.flat(part)
             points = np.empty((count, len(self.tree.columns)), np.uint64)
             for k in range(len(self.tree.columns)):
                 one, two = flat[2 * k], flat[2 * k + 1]
@@ -331,10 +331,11 @@ class BoxCover:
             for row, point in zip(later.tolist(), points, strict=True):
                 following = int(self.place[row]) if row >= 0 else -1
                 if following not in found:
-                    found[following] = self._box([int(v) for v in point], part)
+                    found[following] = self.as_box([int(v) for v in point], part)
         return [(point, following) for following, point in found.items()]
 
-    def _flat(self, part: Columns) -> U64:
+    def flat(self, part: Columns) -> U64:
+        """A product as a box of the tree."""
         flat: list[int] = []
         for c in self.tree.columns:
             flat += part.get(c, (0, 0) if c in WORDS else (0, INTERVALS[c]))
@@ -368,7 +369,7 @@ class BoxCover:
                 point = wished
         return point
 
-    def _box(self, point: list[int], part: Columns) -> Box:
+    def as_box(self, point: list[int], part: Columns) -> Box:
         """A point as a box; what no box of the list restricts is left out."""
         values = dict(zip(self.tree.columns, point, strict=True))
         found: dict[Dimension, tuple[Range, ...]] = {}

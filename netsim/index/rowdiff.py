@@ -13,7 +13,8 @@ c, up to the first that contains c. Their parts inside c are united in a balance
 it, the earlier half taking what it can (as `differ` finds deciding rules). So a change costs what it touches.
 
 Lists of which more than `CHANGED` rows differ, or whose changed rows meet more than `MEETINGS` rows, are not local: the answer is None,
-and diagrams of both lists are the better way. The twin is the comparison of such diagrams.
+and diagrams of both lists are the better way. The twin is the comparison of such diagrams. Of lists too long to tell every
+region by diagrams, `first_apart` tells those of the first changed rows.
 
 Costs. Aligning: 1 us a row. A changed row: 10 us a row that it meets, less what one other row hides.
 """
@@ -35,6 +36,8 @@ from netsim.space.packets import POOL
 
 CHANGED = 256
 MEETINGS = 40_000
+FIRST = 1000
+"""How many parts of unlike lists are told."""
 _NONE = np.iinfo(np.int64).max
 _K = np.uint64(0x9E37_79B9_7F4A_7C15)
 
@@ -62,32 +65,87 @@ def compare_rows(
     `old` and `new` are the outcomes of the rows. Both lists end in a row that holds everything.
     Raises `BudgetExceeded` past `limits.nodes`.
     """
-    one, two = _alike(before, after)
-    a = BoxTree(one, choice)
-    b = BoxTree(two, choice, like=a)
-    to, back = _aligned(a, old, b, new)
-    changed = np.flatnonzero(to == _NONE), np.flatnonzero(back == _NONE)
-    if len(changed[0]) + len(changed[1]) > CHANGED:
+    lists = _Lists.of(before, old, after, new, choice)
+    if len(lists.changed[0]) + len(lists.changed[1]) > CHANGED:
         return None
     spent = 0
     found: list[Apart] = []
     with POOL.lock, POOL.budget(limits.nodes):
-        for row in changed[0].tolist():
-            side = _Side(a, b, old, new, back, row)
-            spent += side.meetings
-            if spent > MEETINGS:
-                return None
-            found += [Apart(row, other, node) for other, node in side.parts(new != old[row])]
-        for row in changed[1].tolist():
-            side = _Side(b, a, new, old, to, row)
-            spent += side.meetings
-            if spent > MEETINGS:
-                return None
-            # Where a changed row decides in the first list too, that row has told it.
-            found += [
-                Apart(other, row, node) for other, node in side.parts((old != new[row]) & (to != _NONE))
-            ]
+        for second in (False, True):
+            for row in lists.changed[second].tolist():
+                side = lists.side(row, second)
+                spent += side.meetings
+                if spent > MEETINGS:
+                    return None
+                found += lists.parts(side, second)
     return found
+
+
+def first_apart(
+    before: Rows,
+    old: NDArray[np.uint8],
+    after: Rows,
+    new: NDArray[np.uint8],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    choice: Engine | None = None,
+) -> list[Apart]:
+    """What `compare_rows` would begin with, whatever differs: the parts of the first changed rows of both lists.
+
+    In the order of the rows, until `FIRST` parts are told or a row would meet more than the `MEETINGS` that are left. Each
+    part is complete: all packets that its two rows decide.
+    """
+    lists = _Lists.of(before, old, after, new, choice)
+    left = MEETINGS // 4
+    found: list[Apart] = []
+    order = [(row, second) for second in (False, True) for row in lists.changed[second].tolist()]
+    with POOL.lock, POOL.budget(limits.nodes):
+        for row, second in sorted(order):
+            side = lists.side(row, second)
+            left -= side.meetings
+            if left < 0 or len(found) >= FIRST:
+                break
+            found += lists.parts(side, second)
+    return found
+
+
+@attrs.frozen(slots=True, eq=False)
+class _Lists:
+    """Two aligned lists: their trees, outcomes, partners (`_NONE` for changed rows) and changed rows, for each side."""
+
+    trees: tuple[BoxTree, BoxTree]
+    outcomes: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    partners: tuple[NDArray[np.int64], NDArray[np.int64]]
+    changed: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+    @classmethod
+    def of(
+        cls, before: Rows, old: NDArray[np.uint8], after: Rows, new: NDArray[np.uint8], choice: Engine | None
+    ) -> _Lists:
+        one, two = _alike(before, after)
+        a = BoxTree(one, choice)
+        b = BoxTree(two, choice, like=a)
+        to, back = _aligned(a, old, b, new)
+        return cls(
+            (a, b), (old, new), (to, back), (np.flatnonzero(to == _NONE), np.flatnonzero(back == _NONE))
+        )
+
+    def side(self, row: int, second: bool) -> _Side:
+        """A changed row of a list."""
+        (a, b), (old, new) = self.trees, self.outcomes
+        if second:
+            return _Side(b, a, new, old, self.partners[0], row)
+        return _Side(a, b, old, new, self.partners[1], row)
+
+    def parts(self, side: _Side, second: bool) -> Iterator[Apart]:
+        """What differs of a changed row's packets, by the deciding rows."""
+        (old, new), row = self.outcomes, side.row
+        if not second:
+            yield from (Apart(row, other, node) for other, node in side.parts(new != old[row]))
+            return
+        # Where a changed row decides in the first list too, that row has told it.
+        for other, node in side.parts((old != new[row]) & (self.partners[0] != _NONE)):
+            yield Apart(other, row, node)
 
 
 class _Side:
@@ -106,7 +164,7 @@ class _Side:
         self.box = mine.boxes[row]
         self.meetings = 0
         found, part = other.meeting(self.box, 0, len(other))
-        last = int(found[part == 1.0].min())
+        last = int(other.containing(self.box, found[part == 1.0]).min())  # the part of 64 bits is rounded
         # A row whose partner comes before this one has taken its packets there already.
         takers = np.sort(found[(found <= last) & (partner[found] > row)])
         differing = takers[others[takers] != outcomes[row]]
@@ -129,27 +187,36 @@ class _Side:
         takers, boxes = self.other.inside(self.box, self.takers)
         if not len(takers):
             return
-        layers = [self.other.nodes(boxes, self.box)]
-        asked = [told[takers].tolist()]
-        while len(layers[-1]) > 1:
-            layer, flags = layers[-1], asked[-1]
-            layers.append([POOL.fold(OR, layer[i : i + 2]) for i in range(0, len(layer), 2)])
-            asked.append([any(flags[i : i + 2]) for i in range(0, len(flags), 2)])
-        waiting = [(len(layers) - 1, 0, left)]
-        while waiting:
-            depth, at, part = waiting.pop()
-            if part == FALSE or not asked[depth][at]:
-                continue
-            if not depth:
-                node = POOL.apply(AND, part, layers[0][at])
-                if node:
-                    yield int(takers[at]), node
-                continue
-            first, second = 2 * at, 2 * at + 1
-            union = layers[depth - 1][first]
-            if second < len(layers[depth - 1]):
-                waiting.append((depth - 1, second, POOL.apply(LESS, part, union)))
-            waiting.append((depth - 1, first, POOL.apply(AND, part, union)))
+        asked = told[takers].tolist()
+        for i, node in first_takers(left, self.other.nodes(boxes, self.box), asked):
+            yield int(takers[i]), node
+
+
+def first_takers(left: int, nodes: list[int], asked: list[bool]) -> Iterator[tuple[int, int]]:
+    """A set by the first of some sets that holds each packet: (place, packets), where `asked`; in order, none empty.
+
+    It descends a balanced tree of unions, in which the earlier half takes what it can. The caller holds the pool's lock.
+    """
+    layers, flags = [nodes], [asked]
+    while len(layers[-1]) > 1:
+        layer, some = layers[-1], flags[-1]
+        layers.append([POOL.fold(OR, layer[i : i + 2]) for i in range(0, len(layer), 2)])
+        flags.append([any(some[i : i + 2]) for i in range(0, len(some), 2)])
+    waiting = [(len(layers) - 1, 0, left)]
+    while waiting:
+        depth, at, part = waiting.pop()
+        if part == FALSE or not flags[depth][at]:
+            continue
+        if not depth:
+            node = POOL.apply(AND, part, layers[0][at])
+            if node:
+                yield at, node
+            continue
+        first, second = 2 * at, 2 * at + 1
+        union = layers[depth - 1][first]
+        if second < len(layers[depth - 1]):
+            waiting.append((depth - 1, second, POOL.apply(LESS, part, union)))
+        waiting.append((depth - 1, first, POOL.apply(AND, part, union)))
 
 
 def _alike(before: Rows, after: Rows) -> tuple[Rows, Rows]:
@@ -223,4 +290,4 @@ def _paired(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[NDArray[np.in
     return i[up], j[up]
 
 
-__all__ = ["Apart", "compare_rows"]
+__all__ = ["Apart", "compare_rows", "first_apart", "first_takers"]

@@ -4,7 +4,8 @@ A hook is decided by rows if the same filter chain, and no other, does something
 rules is boxes of fields that no journey changes, decided for certain, with a verdict or nothing to do. Then the first
 matching row is what decides a packet that comes to the chain, and `rowdiff.compare_rows` finds the differences
 with their deciding rules. Which packets come to the chain at all (TTL, family, fragments) is asked of the journey itself: those
-whose fate changes with the policy of the chain without its rules. Everything else is left to diagrams.
+whose fate changes with the policy of the chain without its rules. Everything else is left to diagrams. Where too much differs
+to tell all regions, the first of them are told, and the answer says that it is not complete.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from netsim.index.boxrows import Columns, rows_of, rows_of_columns
 from netsim.index.index import Index
-from netsim.index.rowdiff import compare_rows
+from netsim.index.rowdiff import compare_rows, first_apart
 from netsim.index.rows import Rows
 from netsim.rules.journey import is_filter, uses_tracking
 from netsim.rules.model import (
@@ -33,6 +34,8 @@ from netsim.space.packets import POOL, PacketSet
 
 FROM = 300
 """Shorter chains are compared by diagrams."""
+EVERY = 4000
+"""Of unlike lists with more rows together only the first regions are told by their rules."""
 MOST = 4
 """How many rows a rule may make on average."""
 _OUTCOMES = {ActionKind.ACCEPT: 4, ActionKind.DROP: 8, ActionKind.REJECT: 16}
@@ -60,6 +63,14 @@ class Told:
     was: int
     now: int
     packets: PacketSet
+
+
+@attrs.frozen(slots=True)
+class Rowwise:
+    """What two rules each decide differently; `complete` if there are no other differences."""
+
+    told: list[Told]
+    complete: bool
 
 
 def listed(chain: Chain) -> Listed | None:
@@ -114,7 +125,7 @@ def by_rows(
     hook: Point,
     within: int,
     unstable: set[int],
-) -> list[Told] | None:
+) -> Rowwise | None:
     """The differences of two rule sets at a hook inside a set, by their filter chains; None where rows do not say all.
 
     `unstable` are the levels that a journey may change. The caller holds the pool's lock.
@@ -136,10 +147,13 @@ def by_rows(
     if fields & _ENTRY or any(not unstable.isdisjoint(FIELDS[name].levels) for name in fields):
         return None
     found = compare_rows(a.rows, a.outcomes, b.rows, b.outcomes, limits=one.limits)
+    complete = found is not None
     if found is None:
-        return None
+        if len(a.rows) + len(b.rows) <= EVERY:
+            return None
+        found = first_apart(a.rows, a.outcomes, b.rows, b.outcomes, limits=one.limits)
     if not found:
-        return []
+        return Rowwise([], complete)
     here = POOL.apply(AND, within, _coming(one, old, hook, within))
     nodes: dict[tuple[int, int], list[int]] = {}
     ways: dict[tuple[int, int], tuple[int, int]] = {}
@@ -149,13 +163,14 @@ def by_rows(
             key = int(a.rows.rule[each.before]), int(b.rows.rule[each.after])
             nodes.setdefault(key, []).append(node)
             ways[key] = int(a.outcomes[each.before]), int(b.outcomes[each.after])
-    return [
+    told = [
         Told(
             old.name, old.rules[one] if one >= 0 else None, new.rules[two] if two >= 0 else None,
             *ways[one, two], PacketSet(POOL.fold(OR, parts)),
         )
         for (one, two), parts in nodes.items()
     ]  # fmt: skip
+    return Rowwise(told, complete)
 
 
 def _coming(index: Index, chain: Chain, hook: Point, within: int) -> int:
@@ -168,4 +183,4 @@ def _coming(index: Index, chain: Chain, hook: Point, within: int) -> int:
     return POOL.apply(DIFFER, *fates)
 
 
-__all__ = ["Listed", "Told", "by_rows", "listed", "only_filter"]
+__all__ = ["Listed", "Rowwise", "Told", "by_rows", "listed", "only_filter"]

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from netsim.errors import NetsimError
 
 Engine = Literal["compiled", "uncompiled", "plain"]
-NAMES = ("boxes", "classify", "diagram", "layout")
+NAMES = ("boxes", "classify", "diagram", "layout", "order", "subtract")
 """The kernels."""
 
 

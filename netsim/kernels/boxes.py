@@ -1,4 +1,4 @@
-"""Boxes: a tree over the rows of a list, and whether boxes cover a box.
+"""A tree over the rows of a list: first matches, rows that meet a box, what is alive, and what covers a box.
 
 Theory of operation. A *box* is (low, high) for each interval column, then (care, value) for each word. The
 *tree* has each row once: a node cuts a column at a value (or at a bit of a word), its rows lie left of the cut, right
@@ -10,12 +10,6 @@ sample of the node's rows, to leave as few of them as possible to a point.
 `alive` looks for a point of each row that no earlier row holds. Where an earlier row holds the point it is moved
 out of that row, in a column drawn at random, some times over. Numbers are drawn by xorshift with a fixed seed.
 
-`cover` subtracts. Parts of the box lie on a stack, each with the number of the next box to subtract. A part that
-a box meets is cut along one column after another into what lies outside, at most two parts a column (for a
-word: one a bit), which go on with the next box. A part that has passed all boxes is uncovered; when the stack
-is empty the box is covered by the boxes that cut something. Exponential in columns at worst, so steps are
-counted. The twins are `Rows.scan` and `index.boxes.cover`.
-
 Costs. A tree of n rows: O(n log n) where cuts separate, about 0.5 us a row; a first match well below 1 us.
 """
 
@@ -23,142 +17,7 @@ from __future__ import annotations
 
 import cython
 
-UNCOVERED = 0
-COVERED = 1
 STOPPED = 2
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _meets(
-    part: cython.ulonglong[::1],
-    at: cython.Py_ssize_t,
-    intervals: cython.Py_ssize_t,
-    words: cython.Py_ssize_t,
-    boxes: cython.ulonglong[:, ::1],
-    box: cython.Py_ssize_t,
-) -> cython.bint:
-    k: cython.Py_ssize_t
-    for k in range(intervals):
-        if boxes[box, 2 * k] > part[at + 2 * k + 1] or boxes[box, 2 * k + 1] < part[at + 2 * k]:
-            return False
-    for k in range(intervals, intervals + words):
-        if (boxes[box, 2 * k + 1] ^ part[at + 2 * k + 1]) & boxes[box, 2 * k] & part[at + 2 * k]:
-            return False
-    return True
-
-
-def cover(
-    boxes: cython.ulonglong[:, ::1],
-    chosen: cython.longlong[::1],
-    count: cython.Py_ssize_t,
-    row: cython.Py_ssize_t,
-    intervals: cython.Py_ssize_t,
-    words: cython.Py_ssize_t,
-    stack: cython.ulonglong[::1],
-    starts: cython.int[::1],
-    used: cython.uchar[::1],
-    steps: cython.longlong,
-    point: cython.ulonglong[::1],
-) -> cython.int:
-    """Whether boxes `chosen[:count]` cover box `row`: UNCOVERED, COVERED or STOPPED.
-
-    A box is (low, high) for each interval column, then (care, value) for each word. UNCOVERED fills `point` with
-    a value for each column; COVERED marks in `used` (of `chosen`) what took part. STOPPED: steps or stack ran out.
-    """
-    width: cython.Py_ssize_t = 2 * (intervals + words)
-    room: cython.Py_ssize_t = starts.shape[0]
-    top: cython.Py_ssize_t = 0
-    at: cython.Py_ssize_t
-    to: cython.Py_ssize_t
-    k: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    i: cython.Py_ssize_t
-    box: cython.Py_ssize_t
-    result: cython.int = -1
-    bits: cython.ulonglong
-    bit: cython.ulonglong
-    one: cython.ulonglong = 1
-    with cython.nogil:
-        for k in range(width):
-            stack[k] = boxes[row, k]
-        starts[0] = 0
-        for i in range(count):
-            used[i] = 0
-        while top >= 0:
-            at = top * width
-            i = starts[top]
-            while i < count:
-                steps -= 1
-                if steps < 0:
-                    result = 2
-                    break
-                if _meets(stack, at, intervals, words, boxes, chosen[i]):
-                    break
-                i += 1
-            if result >= 0:
-                break
-            if i == count:
-                for k in range(intervals):
-                    point[k] = stack[at + 2 * k]
-                for k in range(intervals, intervals + words):
-                    point[k] = stack[at + 2 * k + 1]
-                result = 0
-                break
-            # The part is cut: its copy stays on top and shrinks to what lies inside, pieces go below it.
-            used[i] = 1
-            box = chosen[i]
-            for k in range(intervals):
-                if top + 3 >= room:
-                    result = 2
-                    break
-                if boxes[box, 2 * k] > stack[at + 2 * k]:
-                    to = at + width
-                    for j in range(width):
-                        stack[to + j] = stack[at + j]
-                    stack[at + 2 * k + 1] = boxes[box, 2 * k] - one
-                    stack[to + 2 * k] = boxes[box, 2 * k]
-                    starts[top] = i + 1
-                    top += 1
-                    at = to
-                if boxes[box, 2 * k + 1] < stack[at + 2 * k + 1]:
-                    to = at + width
-                    for j in range(width):
-                        stack[to + j] = stack[at + j]
-                    stack[at + 2 * k] = boxes[box, 2 * k + 1] + one
-                    stack[to + 2 * k + 1] = boxes[box, 2 * k + 1]
-                    starts[top] = i + 1
-                    top += 1
-                    at = to
-            for k in range(intervals, intervals + words):
-                bits = boxes[box, 2 * k] & (boxes[box, 2 * k] ^ stack[at + 2 * k])
-                bit = one
-                while bits != 0 and result < 0:
-                    if bits & one:
-                        if top + 2 >= room:
-                            result = 2
-                            break
-                        to = at + width
-                        for j in range(width):
-                            stack[to + j] = stack[at + j]
-                        stack[at + 2 * k] = stack[at + 2 * k] | bit
-                        stack[at + 2 * k + 1] = stack[at + 2 * k + 1] | (bit & (boxes[box, 2 * k + 1] ^ bit))
-                        stack[to + 2 * k] = stack[to + 2 * k] | bit
-                        stack[to + 2 * k + 1] = stack[to + 2 * k + 1] | (bit & boxes[box, 2 * k + 1])
-                        starts[top] = i + 1
-                        top += 1
-                        at = to
-                    bits = bits >> one
-                    bit = bit << one
-            if result >= 0:
-                break
-            top -= 1  # what is left on top lies inside the box
-        if result < 0:
-            result = 1
-    return result
-
 
 LEAF = cython.declare(cython.int, 8)
 _MASK = cython.declare(cython.ulonglong, 0xFFFF_FFFF_FFFF_FFFF)
@@ -879,8 +738,18 @@ class Tree:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def _hidden(self, row: cython.int, bound: cython.int, part: cython.ulonglong[:, ::1]) -> cython.bint:
-        """Whether a row before `bound` contains `part[0]`, which is what a box leaves of `row`; of equals the first stays."""
+    def _hidden(
+        self,
+        row: cython.int,
+        bound: cython.int,
+        part: cython.ulonglong[:, ::1],
+        begin: cython.int,
+        end: cython.int,
+    ) -> cython.bint:
+        """Whether a row before `bound`, none of `begin` to before `end`, contains `part[0]`, which is what a box leaves of `row`.
+
+        Of equals the first stays.
+        """
         top: cython.int = 1
         node: cython.int
         column: cython.int
@@ -915,7 +784,7 @@ class Tree:
             for i in range(self.node[node, 1], self.node[node, 2]):
                 if self.number[i] >= bound:
                     break
-                if self.number[i] == row:
+                if self.number[i] == row or begin <= self.number[i] < end:
                     continue
                 contains = True
                 for k in range(self.intervals):
@@ -968,10 +837,12 @@ class Tree:
         bound: cython.int,
         part: cython.ulonglong[:, ::1],
         out: cython.ulonglong[:, ::1],
+        begin: cython.int,
+        end: cython.int,
     ) -> cython.int:
         """What the box `part[1]` leaves of rows that meet it, without those of which another row takes it all.
 
-        The other row comes before `bound`, or, if that is negative, before the row itself. `rows` keeps the rows that stay, `out` has what is left of
+        The other row comes before `bound`, or, if that is negative, before the row itself, and is none of `begin` to before `end`. `rows` keeps the rows that stay, `out` has what is left of
         them; returns how many.
         """
         i: cython.int
@@ -990,46 +861,10 @@ class Tree:
                         part[0, 2 * k + 1] = part[1, 2 * k + 1]
                 for k in range(2 * self.intervals, self.width):
                     part[0, k] |= part[1, k]
-                if self._hidden(row, bound if bound >= 0 else row, part):
+                if self._hidden(row, bound if bound >= 0 else row, part, begin, end):
                     continue
                 rows[kept] = row
                 for k in range(self.width):
                     out[kept, k] = part[0, k]
                 kept += 1
         return kept
-
-
-def increasing(
-    numbers: cython.longlong[::1], work: cython.longlong[:, ::1], out: cython.uchar[::1]
-) -> cython.longlong:
-    """Marks a longest increasing subsequence of different numbers (patience sorting), and returns its length.
-
-    `work` is room for three times as many numbers.
-    """
-    n: cython.longlong = numbers.shape[0]
-    i: cython.longlong
-    low: cython.longlong
-    high: cython.longlong
-    middle: cython.longlong
-    length: cython.longlong = 0
-    with cython.nogil:
-        for i in range(n):
-            low = 0
-            high = length
-            while low < high:
-                middle = (low + high) // 2
-                if work[0, middle] < numbers[i]:
-                    low = middle + 1
-                else:
-                    high = middle
-            work[0, low] = numbers[i]
-            work[1, low] = i
-            work[2, i] = work[1, low - 1] if low > 0 else -1
-            if low == length:
-                length += 1
-            out[i] = 0
-        i = work[1, length - 1] if length > 0 else -1
-        while i >= 0:
-            out[i] = 1
-            i = work[2, i]
-    return length

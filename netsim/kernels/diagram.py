@@ -21,6 +21,7 @@ operation -1 says that nodes must be looked at, -2 that the left operand is the 
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from array import array
 
@@ -744,7 +745,11 @@ def _zeros(code: str, size: int):
     width = array(code).itemsize
     if size * width < 65536 or not hasattr(mmap, "MAP_PRIVATE"):
         return memoryview(array(code, bytes(width * size)))
-    return memoryview(mmap.mmap(-1, width * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)).cast(code)
+    pages = mmap.mmap(-1, width * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):  # fewer faults, and fewer misses where tables are looked up at random
+        with contextlib.suppress(OSError):
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(pages).cast(code)
 
 
 def _room(size: int, least: int) -> int:

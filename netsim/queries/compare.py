@@ -19,7 +19,8 @@ import attrs
 from netsim.display import Displayed, Document, Heading, Items, Paragraph, Span, Table, Tone
 from netsim.errors import QuestionError
 from netsim.index import Index
-from netsim.index.differ import Differ, Kind, Region, Side
+from netsim.index.differ import Differ, Kind, Region
+from netsim.index.sides import Side
 from netsim.queries.verdict import Rules
 from netsim.rules.model import VERDICTS_OF, Outcome, Point, Rule, RuleSet
 from netsim.source import NOWHERE
@@ -31,6 +32,13 @@ COLUMNS = (
     "after", "after_place", "after_rule", "after_text", "path", "witness",
 )  # fmt: skip
 """The keys of every row of a comparison."""
+
+MANY = "one of very many rules"
+"""The place of a judgement that is not told by its rule."""
+NOT_TOLD = (
+    "More rules decide these differences than are listed: the first ones are told by their rules, all others are "
+    "one entry for each way to differ, with its complete set of packets."
+)
 
 _HOOKS = (Point.FORWARD, Point.INPUT, Point.OUTPUT)
 
@@ -212,7 +220,7 @@ def _judgement(side: Side, rules: RuleSet) -> Judgement:
     if side.rule is not None:
         return Judgement(verdict, side.rule.source.line_place, side.rule, side.rule.text, side.trail)
     if side.many:
-        return Judgement(verdict, "one of very many rules")
+        return Judgement(verdict, MANY)
     if not side.decided:
         accepted = side.outcomes == Outcome.ACCEPT
         return Judgement(verdict, "no chain" if accepted else "forwarding", None, "")
@@ -246,6 +254,11 @@ def compare_indexes(
     return tuple(found)
 
 
+def not_told(changes: Iterable[Change]) -> tuple[str, ...]:
+    """The note that some changes are not told by their rules, if there are such."""
+    return (NOT_TOLD,) if any(MANY in (c.before.place, c.after.place) for c in changes) else ()
+
+
 def _name(rules: RuleSet) -> str:
     return rules.file or rules.device or rules.dialect or "rules"
 
@@ -266,10 +279,20 @@ def compare_rules(
             hint="compare the files of one family, or two sites",
         )
     counted = [sum(1 for _ in index.rules.rules()) for index in (one, two)]
+    changes = compare_indexes(one, two, scope=scope)
     return Comparison(
-        _name(one.rules), _name(two.rules), compare_indexes(one, two, scope=scope),
+        _name(one.rules), _name(two.rules), changes, not_told(changes),
         compared=f"every packet at the hooks forward, input and output, through {counted[0]} and {counted[1]} rules",
     )  # fmt: skip
 
 
-__all__ = ["COLUMNS", "Change", "Comparison", "Judgement", "Kind", "compare_indexes", "compare_rules"]
+__all__ = [
+    "COLUMNS",
+    "Change",
+    "Comparison",
+    "Judgement",
+    "Kind",
+    "compare_indexes",
+    "compare_rules",
+    "not_told",
+]

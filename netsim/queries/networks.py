@@ -25,7 +25,7 @@ import attrs
 from netsim.errors import QuestionError, near_misses
 from netsim.index import Index
 from netsim.index.differ import Differ, Kind, moved
-from netsim.queries.compare import Change, Comparison, Judgement, compare_indexes
+from netsim.queries.compare import Change, Comparison, Judgement, compare_indexes, not_told
 from netsim.queries.matrix import Cell, Matrix, matrix
 from netsim.queries.reach import Admitter, Blocker, Reachability, ends_of, reach
 from netsim.queries.sheets import Sheet
@@ -82,7 +82,7 @@ def compare_networks(
         compared += "; asked again about the packets that a device treats differently"
     work = _Work(before, after, scope, progress)
     changes = [*work.services(services), *work.zones(zones)]
-    notes = (*_missing(before, after), *_inside(before, after, changes))
+    notes = (*_missing(before, after), *_inside(before, after, changes), *not_told(changes))
     return Comparison(*names, tuple(changes), notes, compared)
 
 

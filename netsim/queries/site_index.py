@@ -298,7 +298,7 @@ def _leg(index: Index, member: Member, points: frozenset[Point], hook: Point) ->
 
 def site_index(network: Network) -> SiteBatches:
     """A network made ready for batches. Rows and classifiers are made when a batch first needs them."""
-    with POOL.lock:
+    with POOL.lock, POOL.question():
         tables = _Builder(network).tables()
     members: list[Member] = []
     stations: list[Station] = []

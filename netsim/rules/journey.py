@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from functools import lru_cache
 
 import attrs
 
 from netsim.errors import QuestionError
 from netsim.rules.model import (
     CONNTRACK_PRIORITY,
+    ActionKind,
     Bits,
     Chain,
     Condition,
@@ -115,6 +115,22 @@ def arrival(rules: RuleSet, hook: Point) -> tuple[Stage, ...]:
     return tuple(Stop(chain, point) for point in points for chain in rules.base_chains(point))
 
 
+POINTS = {
+    Point.FORWARD: (Point.PREROUTING, Point.FORWARD, Point.POSTROUTING),
+    Point.INPUT: (Point.PREROUTING, Point.INPUT),
+    Point.OUTPUT: (Point.OUTPUT, Point.POSTROUTING),
+}
+"""The hook points of each journey. Destination NAT may move a packet from forward to input and back."""
+
+
+def base_order(rules: RuleSet, hook: Point) -> list[str]:
+    """The base chains that do something, in the order in which a packet meets them."""
+    return [
+        c.name for point in Point for c in rules.base_chains(point)
+        if point in POINTS[hook] and (c.rules or (c.policy and c.policy.kind is not ActionKind.ACCEPT))
+    ]  # fmt: skip
+
+
 def is_filter(chain: Chain, hook: Point) -> bool:
     """Whether this base chain is the filter of a hook: priority 0 at its point."""
     return chain.hook is not None and chain.hook.point is hook and chain.hook.priority == 0
@@ -128,14 +144,22 @@ HAS_ENTRY = frozenset({State.NEW, State.ESTABLISHED, State.RELATED})
 """The states of packets that have a connection tracking entry."""
 
 
-@lru_cache(maxsize=256)
+_TRACKING: dict[int, tuple[RuleSet, bool]] = {}
+_KEPT = 256
+
+
 def uses_tracking(rules: RuleSet) -> bool:
     """Whether loading these rules turns connection tracking on, so that fragments are reassembled.
 
     Translations do, and every test or change of an entry (measured: an empty nat table, and a rule that
-    only untracks, do not).
+    only untracks, do not). Kept for each rule set as an object: comparing long ones costs more than asking.
     """
-    return any(tracks(rule) for rule in rules.rules())
+    found = _TRACKING.get(id(rules))
+    if found is None or found[0] is not rules:
+        if len(_TRACKING) >= _KEPT:
+            _TRACKING.clear()
+        found = _TRACKING[id(rules)] = rules, any(tracks(rule) for rule in rules.rules())
+    return found[1]
 
 
 def tracks(rule: Rule) -> bool:

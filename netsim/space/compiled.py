@@ -158,13 +158,24 @@ class CompiledPool(Pool):
             ids = array("i", map(self._nodes.inner, operands))
             slot = self._slot(operation)
             while size > 1:
-                done = 0
-                while (done := self._nodes.fold(slot, ids, size, done)) < size // 2:
-                    self._room(self._full if self.size() < self.ceiling else self._full - 1)
+                self._round(slot, ids, size)
                 if size % 2:
                     ids[size // 2] = ids[size - 1]
                 size = (size + 1) // 2
             return int(self._nodes.outer(ids[0]))
+
+    def pairs(self, operation: Operation, operands: Sequence[int]) -> Sequence[int]:
+        """The operands combined two by two: the first with the second, the third with the fourth, and so on."""
+        with self.lock:
+            ids = array("i", map(self._nodes.inner, operands))
+            self._round(self._slot(operation), ids, len(ids))
+            return [int(self._nodes.outer(n)) for n in ids[: len(ids) // 2]]
+
+    def _round(self, slot: int, ids: array[int], size: int) -> None:
+        """Each pair of the first `size` places combined, in place."""
+        done = 0
+        while (done := self._nodes.fold(slot, ids, size, done)) < size // 2:
+            self._room(self._full if self.size() < self.ceiling else self._full - 1)
 
 
 def make_pool(maxima: Sequence[int], choice: Engine | None = None) -> Pool:

@@ -43,6 +43,7 @@ from netsim.space.operations import (
     OVERRIDE,
     RIGHT,
     TERMINALS,
+    THEN,
     TRUE,
     UNION,
     WITHIN,
@@ -161,11 +162,15 @@ class Pool(Kept):
         if not layer:
             return empty
         while len(layer) > 1:
-            paired = [self.apply(operation, layer[i], layer[i + 1]) for i in range(0, len(layer) - 1, 2)]
+            paired = list(self.pairs(operation, layer))
             if len(layer) % 2:
                 paired.append(layer[-1])
             layer = paired
         return layer[0]
+
+    def pairs(self, operation: Operation, operands: Sequence[int]) -> Sequence[int]:
+        """The operands combined two by two: the first with the second, the third with the fourth, and so on."""
+        return [self.apply(operation, operands[i], operands[i + 1]) for i in range(0, len(operands) - 1, 2)]
 
     # Combining
 
@@ -605,6 +610,7 @@ __all__ = [
     "OUTSIDE",
     "OVERRIDE",
     "TERMINALS",
+    "THEN",
     "TRUE",
     "UNION",
     "WITHIN",

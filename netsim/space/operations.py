@@ -96,19 +96,69 @@ OUTSIDE = Operation(
     same=NONE,
     commutative=False,
 )
+THEN = Operation(
+    9,
+    lambda m, f: f if m else NEXT,
+    left={0: NEXT, **dict.fromkeys(range(1, TERMINALS), RIGHT)},
+    right={NEXT: NEXT},
+    same=NONE,
+    commutative=False,
+)
 DIFFER = Operation(8, lambda a, b: int(a != b), left={}, right={}, same=0, commutative=True)
 """AND OR LESS XOR are for sets (terminals 0 and 1). UNION joins outcome masks, OVERRIDE is DESIGN's `>`,
-WITHIN(m, f) is f inside the set m and 0 elsewhere, OUTSIDE(m, f) the reverse. DIFFER is the set where two
+WITHIN(m, f) is f inside the set m and 0 elsewhere, OUTSIDE(m, f) the reverse, THEN(m, f) is f inside m and NEXT elsewhere. DIFFER is the set where two
 functions differ."""
 
 
-_codes = itertools.count(DIFFER.code + 1)
+_codes = itertools.count(THEN.code + 1)
 
 
 @lru_cache(maxsize=1024)
 def relabelling(terminals: tuple[int, ...]) -> Operation:
     """The operation whose result on (t, 0) is `terminals[t]`: every terminal of a function is replaced."""
     return Operation(next(_codes), lambda a, b: terminals[a], left={}, right={}, same=NONE, commutative=False)
+
+
+@lru_cache(maxsize=1024)
+def first_of(terminals: tuple[int, ...]) -> Operation:
+    """The operation whose result on (a, b) is `terminals` of a, and where a is 0 that of b: one pass instead of two."""
+    same = all(t == i for i, t in enumerate(terminals))
+    left = {t: terminals[t] for t in range(1, TERMINALS)}
+    if same:
+        left[0] = RIGHT
+    return Operation(
+        next(_codes), lambda a, b: terminals[a or b], left=left, right={}, same=NONE, commutative=False
+    )
+
+
+@lru_cache(maxsize=1024)
+def pair_of(a: int, b: int) -> Operation:
+    """The operation that finds the set where the left function is `a` and the right one `b`."""
+    left = {t: 0 for t in range(TERMINALS) if t != a}
+    right = {t: 0 for t in range(TERMINALS) if t != b}
+    return Operation(
+        next(_codes),
+        lambda x, y: int(x == a and y == b),
+        left=left,
+        right=right,
+        same=NONE,
+        commutative=False,
+    )
+
+
+@lru_cache(maxsize=1024)
+def coded(pairs: tuple[tuple[int, int], ...]) -> Operation:
+    """The operation that numbers, from 1 on, which of some pairs two functions have; 0: none of them."""
+    number = {pair: n for n, pair in enumerate(pairs, 1)}
+    lefts, rights = {a for a, _ in pairs}, {b for _, b in pairs}
+    return Operation(
+        next(_codes),
+        lambda x, y: number.get((x, y), 0),
+        left={t: 0 for t in range(TERMINALS) if t not in lefts},
+        right={t: 0 for t in range(TERMINALS) if t not in rights},
+        same=NONE,
+        commutative=False,
+    )
 
 
 # What a substitution puts in the place of one level.

@@ -66,6 +66,10 @@ class Transformation:
         """This transformation, in which these levels keep the sender's values."""
         return Transformation(tuple((k, m) for k, m in self.maps if k not in levels))
 
+    def only(self, levels: Collection[int]) -> Transformation:
+        """What this transformation does to some levels: equal for functions that test no others."""
+        return Transformation(tuple((k, m) for k, m in self.maps if k in levels))
+
     def preimage(self, pool: Pool, node: int, choices: Operation = UNION) -> int:
         """The function `node` of the packet after, as a function of the packet before."""
         if not self.maps or node < TERMINALS:

@@ -79,6 +79,14 @@ def test_rows_that_meet_a_box(shape: str, seed: int, n: int) -> None:
         assert all(sizes[a] >= sizes[b] for a, b in pairwise(near.tolist()))
 
 
+def contains(tree: BoxTree, outer: Any, inner: Any) -> bool:
+    cut = 2 * len(tree.intervals)
+    a, b = outer.tolist(), inner.tolist()
+    return all(a[k] <= b[k] and a[k + 1] >= b[k + 1] for k in range(0, cut, 2)) and all(
+        a[k] & b[k] == a[k] and b[k + 1] & a[k] == a[k + 1] for k in range(cut, len(a), 2)
+    )
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 30))
 def test_what_a_box_leaves_of_rows(shape: str, seed: int, n: int) -> None:
@@ -90,11 +98,15 @@ def test_what_a_box_leaves_of_rows(shape: str, seed: int, n: int) -> None:
     box = every[0].boxes[last]
     some = records(rng, rows, 30)
     inside = [p for p in points(every[0], some, 30).tolist() if holds(every[0], box, p)]
-    for bound in (-1, last):
+    for bound, gone in ((-1, (0, 0)), (last, (0, 0)), (-1, (last, last + 1))):
         answers = []
         for tree in every:
             near = np.sort(tree.meeting(box, 0, n if bound < 0 else bound)[0])
-            kept, left = tree.inside(box, near, bound)
+            assert tree.containing(box, near).tolist() == [
+                r for r in near.tolist() if contains(tree, tree.boxes[r], box)
+            ]
+            near = near[(near < gone[0]) | (near >= gone[1])]
+            kept, left = tree.inside(box, near, bound, gone)
             answers.append((kept.tolist(), left.tolist()))
             for point in inside:
                 before = [r for r in near.tolist() if holds(tree, tree.boxes[r], point)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import netsim
-from netsim.index import Index
-from netsim.index.differ import Differ, Kind, unaligned
+from netsim.index import Index, differ
+from netsim.index.align import unaligned
+from netsim.index.differ import Differ, Kind
 from netsim.rules.evaluate import Ruling, evaluate
 from netsim.rules.model import Outcome, Point, RuleSet
 from netsim.space import EVERYTHING, NOTHING, Packet, packets
@@ -161,3 +163,15 @@ def test_a_cut_keeps_tracking_on() -> None:
     old, new = (_parse(f"{tracking}-A FORWARD -p udp -j {target}") for target in ("DROP", "REJECT"))
     changed = _differ(old, new).of(Kind.CHANGED)
     assert changed == packets(protocol="udp", family=Family.IPV4, ttl=(2, 255), fragment=False)
+
+
+@given(edits())
+def test_parts_are_not_told_by_rules_where_that_takes_too_long(both: tuple[RuleSet, RuleSet]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(differ, "TELLING", -1)
+        found = _differ(*both)
+        parts = {(kind, was, now): part for kind, was, now, part in found.parts}
+        regions = list(found.regions())
+    assert {(r.kind, r.before.outcomes, r.after.outcomes): r.packets for r in regions} == parts
+    assert len(regions) == len(parts)
+    assert all(r.before.many and r.after.many for r in regions)

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 import netsim
 from netsim.index import Index
-from netsim.index.differ import differently, written
+from netsim.index.differ import differently
 from netsim.index.flow import Watch
 from netsim.index.function import call_order
 from netsim.index.liveness import Dead, Liveness
+from netsim.index.reaches import written
 from netsim.index.redundancy import Redundancy, Redundant, observes, redundant, removable
 from netsim.rules.evaluate import evaluate
 from netsim.rules.journey import uses_tracking

@@ -108,3 +108,17 @@ def test_too_much_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compare_rows(*args) is None
     monkeypatch.setattr(rowdiff, "CHANGED", 5)
     assert compare_rows(*args) is None
+
+
+def test_one_value_of_64_bits() -> None:
+    """A row that holds all values but one takes a part that is rounded to the whole."""
+    top = INTERVALS["src6.low"]
+
+    def rows(high: int) -> Rows:
+        bounds = {"src6.low": np.zeros(2, np.uint64)}, {"src6.low": np.array([high, top], np.uint64)}
+        return Rows(*bounds, np.arange(2, dtype=np.int32))
+
+    old, new = np.array([4, 4], np.uint8), np.array([4, 8], np.uint8)
+    found = compare_rows(rows(top), old, rows(top - 1), new)
+    assert found is not None
+    assert [(each.before, each.after) for each in found] == [(0, 1)]

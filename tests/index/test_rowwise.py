@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.index import Index, rowwise
+from netsim.index import Index, rowdiff, rowwise
 from netsim.index.differ import Differ
 from netsim.parsers.iptables import parse
 from netsim.rules.model import Point, RuleSet
-from netsim.space.packets import EVERYTHING, PacketSet, packets
+from netsim.space.packets import EVERYTHING, NOTHING, PacketSet, packets
 from tests.strategies import edits
 
 HOOKS = (Point.FORWARD, Point.INPUT, Point.OUTPUT)
@@ -109,3 +109,47 @@ def test_lists_with_more_than_rows_can_say(seed: int) -> None:
 @given(edits())
 def test_any_rule_sets(both: tuple[RuleSet, RuleSet]) -> None:
     agree(*both)
+
+
+def check_some(seed: int, before: RuleSet, after: RuleSet, within: PacketSet = EVERYTHING) -> int:
+    """Lists of which some regions are told and the rest is summed up; how many regions are told."""
+    told_ = 0
+    for hook in HOOKS:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rowwise, "FROM", 10**9)
+            _, parts, regions = told(before, after, hook, within)
+            patch.setattr(rowwise, "FROM", 0)
+            patch.setattr(rowwise, "EVERY", 0)
+            patch.setattr(rowdiff, "CHANGED", -1)
+            patch.setattr(rowdiff, "FIRST", seed % 5)
+            differ = Differ(Index(before), Index(after), hook, within)
+            assert {(kind, was, now): part for kind, was, now, part in differ.parts} == parts
+            sums: dict[object, PacketSet] = {}
+            for r in differ.regions():
+                key = r.kind, r.before.outcomes, r.after.outcomes
+                assert not r.packets & sums.get(key, NOTHING)
+                sums[key] = sums.get(key, NOTHING) | r.packets
+                if not r.before.many:
+                    told_ += 1
+                    sides = tuple(
+                        (s.outcomes, s.chain, s.rule and s.rule.id, s.decided) for s in (r.before, r.after)
+                    )
+                    assert r.packets <= regions[r.kind, *sides]  # type: ignore[index]
+            assert sums == parts
+    return told_
+
+
+@given(st.integers(0, 2**32))
+def test_some_regions_are_told_and_the_rest_summed_up(seed: int) -> None:
+    within = packets(src="10.0.0.0/23") if seed % 3 == 0 else EVERYTHING
+    check_some(seed, *pair(seed, OTHER if seed % 2 else PLAIN), within)
+    check_some(seed, pair(seed, PLAIN)[0], pair(seed + 1, PLAIN)[1], within)
+
+
+def test_the_first_regions_are_told() -> None:
+    assert sum(check_some(4, pair(seed, PLAIN)[0], pair(seed + 1, PLAIN)[1]) for seed in range(30)) > 30
+
+
+@given(edits())
+def test_any_rule_sets_of_which_some_regions_are_told(both: tuple[RuleSet, RuleSet]) -> None:
+    check_some(3, *both)

@@ -9,9 +9,9 @@ import pytest
 
 import netsim
 from netsim.errors import BudgetExceeded, Limits, QuestionError
-from netsim.index import Index
+from netsim.index import Index, rowdiff, rowwise
 from netsim.index.differ import Differ, Kind
-from netsim.queries.compare import COLUMNS, Comparison
+from netsim.queries.compare import COLUMNS, MANY, NOT_TOLD, Comparison
 from netsim.rules.model import Point, RuleSet
 from netsim.space import EVERYTHING, packets
 from netsim.space.fields import Family
@@ -380,3 +380,22 @@ def test_one_packet_and_the_sets_agree_about_payload_read_as_ports() -> None:
         packet = netsim.Packet(src="10.0.0.1", dst="10.0.0.2", protocol=protocol, fragment=True, ttl=9)
         assert found.decide(packet).verdict.value == verdict
         assert (packet in found.permitted_at(possibly=True)) == (verdict == "unknown")
+
+
+def test_what_is_not_told_by_its_rules_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rules(*(f"-A FORWARD -s 10.0.{n}.0/24 -j ACCEPT" for n in range(9)))
+    after = rules(*(f"-A FORWARD -d 10.0.{n}.0/24 -j ACCEPT" for n in range(9)))
+    whole = netsim.compare(before, after)
+    assert not whole.notes
+    monkeypatch.setattr(rowwise, "FROM", 0)
+    monkeypatch.setattr(rowwise, "EVERY", 0)
+    monkeypatch.setattr(rowdiff, "CHANGED", 0)
+    monkeypatch.setattr(rowdiff, "FIRST", 2)
+    some = netsim.compare(before, after)
+    assert some.notes == (NOT_TOLD,)
+    assert "one entry for each way to differ" in str(some)
+    assert (some.gained, some.lost, some.changed) == (whole.gained, whole.lost, whole.changed)
+    assert 2 < len(some.changes) < len(whole.changes)
+    told = [c for c in some.changes if c.before.place != MANY]
+    assert all(any(c.packets == w.packets and c.after == w.after for w in whole.changes) for c in told)
+    assert {c.kind for c in some.changes if c.before.place == MANY} == {Kind.GAINED, Kind.LOST}

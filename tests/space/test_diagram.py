@@ -16,6 +16,7 @@ from netsim import kernels
 from netsim.errors import BudgetExceeded
 from netsim.space import diagram as d
 from netsim.space.compiled import make_pool
+from netsim.space.operations import coded, first_of, pair_of
 
 MAXIMA = (3, 1, 4, 1, 2)
 POINTS = list(product(*(range(m + 1) for m in MAXIMA)))
@@ -83,10 +84,20 @@ def test_operations_on_outcomes(pool: d.Pool, a: list[int], b: list[int], c: lis
         (d.OVERRIDE, lambda p, q: ((p & ~1) | q) if p & 1 else p),
         (d.WITHIN, lambda p, q: q if p else 0),
         (d.OUTSIDE, lambda p, q: 0 if p else q),
+        (d.THEN, lambda p, q: q if p else 1),
+        (first_of(tuple(range(32))), lambda p, q: p or q),
+        (first_of(tuple(range(31, -1, -1))), lambda p, q: 31 - (p or q)),
+        (pair_of(a[0], b[0]), lambda p, q: int(p == a[0] and q == b[0])),
+        (
+            coded(((a[0], b[0]), (31 - a[0], b[0]))),
+            lambda p, q: 1 if (p, q) == (a[0], b[0]) else 2 if (p, q) == (31 - a[0], b[0]) else 0,
+        ),
     ]
     for operation, expected in cases:
         got = table(pool, pool.apply(operation, x, y))
         assert got == [expected(p, q) for p, q in zip(table(pool, x), table(pool, y), strict=True)]
+    expected_pairs = [pool.apply(d.UNION, x, y), pool.apply(d.UNION, z, x)]
+    assert list(pool.pairs(d.UNION, [x, y, z, x, 5])) == expected_pairs
     left = pool.apply(d.OVERRIDE, pool.apply(d.OVERRIDE, x, y), z)
     assert left == pool.apply(d.OVERRIDE, x, pool.apply(d.OVERRIDE, y, z))
 

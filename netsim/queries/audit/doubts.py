@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from netsim.index import Index
-from netsim.index.differ import POINTS
 from netsim.index.liveness import Liveness
 from netsim.queries.audit.finding import Finding, Severity
+from netsim.rules.journey import POINTS
 from netsim.rules.model import VERDICTS_OF, Deferred, Rule
 from netsim.space.fields import Family
 from netsim.space.packets import NOTHING, PacketSet

@@ -14,6 +14,7 @@ from netsim.index import Index
 from netsim.index.boxes import Box, box_of, cover, intersect, is_empty, within
 from netsim.index.flow import Watch
 from netsim.index.liveness import Liveness
+from netsim.index.sides import first_deciders
 from netsim.index.witness import values_in
 from netsim.queries.audit.finding import Finding, Severity
 from netsim.rules.journey import is_filter
@@ -295,11 +296,9 @@ def answer_findings(index: Index) -> Iterator[Finding]:
         accepted = POOL.fold(OR, [part.node for mask, part in outcomes.items() if mask & Outcome.ACCEPT])
         for protocol in (6, 17):
             asked = POOL.apply(AND, POOL.apply(AND, opening.node, packets(protocol=protocol).node), sure.node)
-            for family in Family if rules.family is None else (rules.family,):
-                change = _answer(protocol, family, untracked)
-                mine = POOL.apply(AND, asked, packets(family=family).node)
-                back = change.preimage(POOL, accepted)
-                lost.append((PacketSet(POOL.apply(LESS, mine, back)), change))
+            change = _answer(protocol, untracked)
+            back = change.only(POOL.support(accepted)).preimage(POOL, accepted)
+            lost.append((PacketSet(POOL.apply(LESS, asked, back)), change))
         found = _admitting(index, [part for part, _ in lost])
     for rule, part in found:
         yield _unanswered(index, rule, part, lost)
@@ -329,11 +328,10 @@ def _admits_answers(rules: RuleSet) -> bool:
     return False
 
 
-def _answer(protocol: int, family: Family, untracked: bool) -> Transformation:
+def _answer(protocol: int, untracked: bool) -> Transformation:
     """The answer's header as a function of the opening packet's: ends, ports and interfaces exchanged."""
-    suffix = "4" if family is Family.IPV4 else "6"
     maps: dict[int, LevelMap] = {}
-    names = ("src" + suffix, "dst" + suffix), ("sport", "dport"), ("iif", "oif")
+    names = ("src4", "dst4"), ("src6", "dst6"), ("sport", "dport"), ("iif", "oif")
     for a, b in names:
         for to, source in ((a, b), (b, a)):
             for level, origin in zip(FIELDS[to].levels, FIELDS[source].levels, strict=True):
@@ -352,6 +350,9 @@ def _admitting(index: Index, lost: Iterable[PacketSet]) -> list[tuple[Rule, Pack
     asked = POOL.fold(OR, [part.node for part in lost])
     if not asked:
         return []
+    told = first_deciders(index, asked, Point.FORWARD, ActionKind.ACCEPT)
+    if told is not None:
+        return [(rule, PacketSet(part)) for rule, part in told]
     watch = Watch()
     index.flow.journey(asked, Point.FORWARD, watch)
     found: dict[int, tuple[Rule, int]] = {}
