@@ -18,8 +18,9 @@ from netsim.index.columns import batch_of
 from netsim.index.sites import SiteClassification
 from netsim.queries.ends import Ends
 from netsim.queries.site_index import present
-from netsim.queries.trace import Hop, Stop, Tracer, Traveller
+from netsim.queries.trace import Tracer
 from netsim.queries.traffic import Traffic
+from netsim.queries.travellers import Hop, Stop, Traveller
 from netsim.rules.evaluate import nat_kind
 from netsim.rules.model import Nat, Netmap, Point, RuleSet
 from netsim.space.diagram import FALSE, OR, TRUE
