@@ -38,7 +38,7 @@ EVERY = 4000
 """Of unlike lists with more rows together only the first regions are told by their rules."""
 MOST = 4
 """How many rows a rule may make on average."""
-_OUTCOMES = {ActionKind.ACCEPT: 4, ActionKind.DROP: 8, ActionKind.REJECT: 16}
+OUTCOMES = {ActionKind.ACCEPT: 4, ActionKind.DROP: 8, ActionKind.REJECT: 16}
 _ENTRY = {"ctmark", "ct_status"}
 """Fields that hang on what is known of a connection."""
 
@@ -93,7 +93,7 @@ def _listed(chain: Chain) -> Listed | None:
     outcomes: list[int] = []
     most = MOST * len(chain.rules) + 1000
     for position, each in enumerate(chain.rules):
-        outcome = _OUTCOMES.get(each.action.kind)
+        outcome = OUTCOMES.get(each.action.kind)
         if outcome is None and each.action.kind is ActionKind.CONTINUE and not each.effects:
             continue
         rows = rows_of(each.conditions)
@@ -104,11 +104,11 @@ def _listed(chain: Chain) -> Listed | None:
             rule.append(position)
             outcomes.append(outcome)
     policy = chain.policy.kind if chain.policy is not None else ActionKind.ACCEPT
-    if policy not in _OUTCOMES:
+    if policy not in OUTCOMES:
         return None
     rows_ = rows_of_columns([*every, {}], [*rule, -1])
     fields = frozenset(c.partition(".")[0] for c in rows_.columns)
-    return Listed(chain, rows_, np.array([*outcomes, _OUTCOMES[policy]], np.uint8), fields)
+    return Listed(chain, rows_, np.array([*outcomes, OUTCOMES[policy]], np.uint8), fields)
 
 
 def only_filter(rules: RuleSet, order: list[str], hook: Point) -> Chain | None:
@@ -183,4 +183,4 @@ def _coming(index: Index, chain: Chain, hook: Point, within: int) -> int:
     return POOL.apply(DIFFER, *fates)
 
 
-__all__ = ["Listed", "Rowwise", "Told", "by_rows", "listed", "only_filter"]
+__all__ = ["OUTCOMES", "Listed", "Rowwise", "Told", "by_rows", "listed", "only_filter"]

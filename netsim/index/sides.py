@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import attrs
+import numpy as np
 
+from netsim.index.boxtree import BoxTree
 from netsim.index.flow import Decision, Watch
 from netsim.index.index import Index
 from netsim.index.rowdiff import first_takers
+from netsim.index.rowwise import OUTCOMES, Listed, listed
 from netsim.rules.journey import base_order
 from netsim.rules.model import ActionKind, Outcome, Point, Rule, Verdict
 from netsim.space.diagram import AND, FALSE, LESS, OR, Operation
@@ -52,6 +55,8 @@ def first_deciders(
     asked = [rule for rule in chain.rules if rule.action.kind is not ActionKind.CONTINUE or rule.effects]
     if any(rule.effects or rule.action.kind not in _DECIDES for rule in asked):
         return None
+    if len(asked) >= ROWS and (rows := listed(chain)) is not None:
+        return _first_rows(rows, lone.coming, kind)
     bounds = functions.compiler.bounds_of_each([rule.conditions for rule in asked])
     if any(sure != possible for sure, possible in bounds):
         return None
@@ -60,6 +65,24 @@ def first_deciders(
     return [(asked[i], node) for i, node in first]
 
 
+def _first_rows(rows: Listed, packets: int, kind: ActionKind) -> list[tuple[Rule, int]]:
+    """The same of a long list, row by row: what the rows before it leave of a row, inside its box."""
+    tree, found = BoxTree(rows.rows), dict[int, int]()
+    for row in np.flatnonzero(rows.outcomes == OUTCOMES[kind]).tolist():
+        position = int(rows.rows.rule[row])
+        if position < 0:
+            continue
+        box = tree.boxes[row]
+        _, taken = tree.inside(box, np.sort(tree.meeting(box, 0, row)[0]), row)
+        mine = POOL.apply(LESS, tree.nodes(box[None])[0], POOL.fold(OR, tree.nodes(taken, box)))
+        here = POOL.apply(AND, packets, mine)
+        if here:
+            found[position] = POOL.apply(OR, here, found.get(position, FALSE))
+    return [(rows.chain.rules[position], node) for position, node in found.items()]
+
+
+ROWS = 300
+"""Chains from this length on are asked row by row."""
 _DECIDES = (ActionKind.ACCEPT, ActionKind.DROP, ActionKind.REJECT)
 _VERDICTS = {Verdict.ACCEPT: Outcome.ACCEPT, Verdict.DROP: Outcome.DROP, Verdict.REJECT: Outcome.REJECT}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.index import Index, redundancy
+from netsim.index import Index, redundancy, sides
 from netsim.index.liveness import Liveness
 from netsim.index.redundancy import Redundancy, redundant
 from netsim.index.sides import first_deciders
@@ -76,10 +76,12 @@ def test_successors_answer() -> None:
     assert sum(both(listed(seed, PLAIN[2:3])) for seed in range(60)) > 30
 
 
-@given(st.integers(0, 2**32))
-def test_first_deciders(seed: int) -> None:
+@pytest.mark.parametrize("rows", [0, 10**9])
+@given(seed=st.integers(0, 2**32))
+def test_first_deciders(rows: int, seed: int) -> None:
     index = Index(listed(seed, PLAIN, silent=True))
-    with POOL.lock:
+    with POOL.lock, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sides, "ROWS", rows)
         found = first_deciders(index, EVERYTHING.node, Point.FORWARD, ActionKind.ACCEPT)
     expected = {
         id(d.rule): d.packets

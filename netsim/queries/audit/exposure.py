@@ -7,7 +7,7 @@ counts the same). A rule in a chain that is jumped to is judged with the conditi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import log2
 
 from netsim.index import Index
@@ -291,17 +291,19 @@ def answer_findings(index: Index) -> Iterator[Finding]:
         opening &= packets(family=rules.family)
     outcomes = index.outcomes(EVERYTHING)
     sure = outcomes.get(Outcome.ACCEPT, NOTHING)
-    lost: list[tuple[PacketSet, Transformation]] = []
+    changes: list[tuple[PacketSet, Transformation]] = []
     with POOL.lock, POOL.budget(2 * index.limits.nodes):
         accepted = POOL.fold(OR, [part.node for mask, part in outcomes.items() if mask & Outcome.ACCEPT])
+        lost: list[int] = []
         for protocol in (6, 17):
             asked = POOL.apply(AND, POOL.apply(AND, opening.node, packets(protocol=protocol).node), sure.node)
             change = _answer(protocol, untracked)
             back = change.only(POOL.support(accepted)).preimage(POOL, accepted)
-            lost.append((PacketSet(POOL.apply(LESS, asked, back)), change))
-        found = _admitting(index, [part for part, _ in lost])
+            lost.append(POOL.apply(LESS, asked, back))
+            changes.append((packets(protocol=protocol), change))
+        found = _admitting(index, lost)
     for rule, part in found:
-        yield _unanswered(index, rule, part, lost)
+        yield _unanswered(index, rule, part, changes)
 
 
 def _admits_answers(rules: RuleSet) -> bool:
@@ -345,9 +347,9 @@ def _answer(protocol: int, untracked: bool) -> Transformation:
     return change.then(constant("mac", 0x02_00_00_00_00_02))
 
 
-def _admitting(index: Index, lost: Iterable[PacketSet]) -> list[tuple[Rule, PacketSet]]:
+def _admitting(index: Index, lost: Sequence[int]) -> list[tuple[Rule, PacketSet]]:
     """The rules that accept some of these packets, each with its part."""
-    asked = POOL.fold(OR, [part.node for part in lost])
+    asked = POOL.fold(OR, lost)
     if not asked:
         return []
     told = first_deciders(index, asked, Point.FORWARD, ActionKind.ACCEPT)
@@ -365,9 +367,9 @@ def _admitting(index: Index, lost: Iterable[PacketSet]) -> list[tuple[Rule, Pack
 
 
 def _unanswered(
-    index: Index, rule: Rule, part: PacketSet, lost: Iterable[tuple[PacketSet, Transformation]]
+    index: Index, rule: Rule, part: PacketSet, changes: Iterable[tuple[PacketSet, Transformation]]
 ) -> Finding:
-    witness, change = next((here.sample(), change) for these, change in lost if (here := part & these))
+    witness, change = next((here.sample(), change) for these, change in changes if (here := part & these))
     assert witness is not None
     point = [value or 0 for value in change.at([v or 0 for v in witness.point()])]
     answer = Packet.from_point(point)
