@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from netsim.errors import BudgetExceeded, Limits
 from netsim.index.columns import Batch
 from netsim.index.deciders import Deciders
-from netsim.index.flatten import Variant, acts, read, tested
+from netsim.index.flatten import Does, Variant, acts, read, tested
 from netsim.index.groups import Groups
 from netsim.index.index import Index
 from netsim.index.plans import CODE, I32, UNKNOWN, Plan, Ready, Records, View
@@ -169,7 +169,8 @@ class Leg:
             r = Records.of(columns, size)
             r.ask[:] = True
         unknown = CODE[r.mask] == UNKNOWN
-        again = np.flatnonzero(r.ask | (unknown & r.loose))
+        opens = unknown.any() and isinstance(plan, Plan) and _opens(plan)
+        again = np.flatnonzero(r.ask | (unknown if opens else unknown & r.loose))
         other = np.where(unknown, r.other, np.int32(-1))
         found = Passed(r.columns, r.mask, r.row, r.maybe, other, r.main, np.zeros(size, np.bool_))
         if len(again):
@@ -218,6 +219,12 @@ class Leg:
                 else:
                     r.write(name, ids, new)
         found.columns = r.columns
+
+
+def _opens(plan: Plan) -> bool:
+    """Whether a target is not modelled: what it lets through may be another packet, which a plan does not say."""
+    stages = [each for each in plan.stages if isinstance(each, Ready)]
+    return any((each.does == int(Does.OPEN)).any() for each in stages)
 
 
 __all__ = ["CONTEXT", "HEADER", "Leg", "Passed", "Whole", "any_acts", "matters", "part"]

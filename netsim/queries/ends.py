@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from netsim.space.diagram import AND, FALSE, LESS, OR
+from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Operation
 from netsim.space.fields import ADDRESS_FIELDS, Family, merge_ranges
 from netsim.space.packets import POOL, condition_node
 from netsim.space.transform import Transformation
@@ -62,13 +62,30 @@ class Ends:
                 for link in target.links:
                     self._on.setdefault(link, []).append(Target(target, own, mine))
 
-    def attached(self, link: str, packets: int, change: Transformation, *, near: bool = False) -> int:
-        """The part of packets whose destination is on a link; with `near`, in one of its networks too."""
+    def attached(
+        self, link: str, packets: int, change: Transformation, *, near: bool = False, but: int = FALSE
+    ) -> int:
+        """The part of packets whose destination may be on a link (not in `but`); with `near`, in its networks too."""
         known = (self.network.near if near else self.network.attached).get((link, self.family), FALSE)
-        found = POOL.apply(AND, packets, change.preimage(POOL, known, OR))
+        found = POOL.apply(AND, packets, change.preimage(POOL, POOL.apply(LESS, known, but), OR))
         for target in self._on.get(link, ()):
-            part = POOL.apply(AND, packets, change.preimage(POOL, target.own, OR))
+            part = POOL.apply(AND, packets, change.preimage(POOL, POOL.apply(LESS, target.own, but), OR))
             found = POOL.apply(OR, found, POOL.apply(AND, part, target.members))
+        return found
+
+    def settled(
+        self, link: str, packets: int, change: Transformation, others: int, choices: Operation
+    ) -> int:
+        """The part of packets whose destination is on a link or in `others`: by some or every choice of an open one."""
+        known = POOL.apply(OR, others, self.network.attached.get((link, self.family), FALSE))
+        targets = self._on.get(link, ())
+        known = POOL.fold(OR, [known, *(t.own for t in targets if t.members == TRUE)])
+        found = POOL.apply(AND, packets, change.preimage(POOL, known, choices))
+        for target in targets:
+            if target.members != TRUE:
+                every = change.preimage(POOL, POOL.apply(OR, known, target.own), choices)
+                part = POOL.apply(AND, packets, POOL.apply(AND, every, target.members))
+                found = POOL.apply(OR, found, part)
         return found
 
     def asked_of(self, device: str) -> int:

@@ -28,7 +28,7 @@ from netsim.queries.travellers import Admit, Hop, Steps, Stop, Traveller
 from netsim.rules.journey import is_filter
 from netsim.rules.model import ActionKind, Point, Rule, RuleSet, Tracking, Verdict
 from netsim.space.addresses import show_address
-from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, Const, LevelMap, Parity
+from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Choice, Const, LevelMap, Operation, Parity
 from netsim.space.fields import (
     ABSENT,
     ADDRESS_FIELDS,
@@ -172,6 +172,7 @@ class Tracer:
         """Who takes a traveller off its link."""
         found: list[Traveller] = []
         rest = t.packets
+        devices = FALSE  # the packets to their addresses
         taken = False
         for device, interface in self.network.neighbours.get(t.link, ()):
             if t.via is not None:
@@ -182,10 +183,12 @@ class Tracer:
                 continue
             own = [(p.address, p.address) for p in interface.addresses if p.family is self.family]
             if own:
-                mine = condition_node(ADDRESS_FIELDS["dst", self.family], tuple(sorted(own)))
+                node = condition_node(ADDRESS_FIELDS["dst", self.family], tuple(sorted(own)))
+                mine = POOL.apply(LESS, node, devices)
+                devices = POOL.apply(OR, devices, node)
                 here = POOL.apply(AND, rest, t.change.preimage(POOL, mine, OR))
-                if here:
-                    rest = POOL.apply(LESS, rest, here)
+                if here:  # the other addresses of an open destination go on
+                    rest = POOL.apply(LESS, rest, t.change.preimage(POOL, devices, _whole(t.sure)))
                     found += self._cross(device, interface, attrs.evolve(t, packets=here))
         if taken:
             return found
@@ -193,11 +196,11 @@ class Tracer:
             text = f"nobody on {t.link} has the next hop {show_address(*t.via)}"
             self._stop("no-neighbour", t.path[-1].name, text, t.packets, t.sure, t.path)
             return found
-        here = self.ends.attached(t.link, rest, t.change)
+        here = self.ends.attached(t.link, rest, t.change, but=devices)
         if here:
             who = self.ends.names(t.link, here, t.change) if self.EXPLAINS else t.link
             self.arrived.append(attrs.evolve(t, packets=here, path=(*t.path, Hop(who))))
-            rest = POOL.apply(LESS, rest, here)
+            rest = POOL.apply(LESS, rest, self.ends.settled(t.link, rest, t.change, devices, _whole(t.sure)))
         if rest:
             text = f"nobody on {t.link} has the destination's address"
             self._stop("no-neighbour", t.path[-1].name, text, rest, t.sure, t.path)
@@ -350,14 +353,17 @@ class Tracer:
         result: list[Piece] = []
         for piece in pieces:
             rest = piece.packets
+            gone = FALSE  # what was refused so far; of an open header the rest goes on
             for name, bad in refused:
-                node = POOL.apply(AND, rest, piece.change.preimage(POOL, bad, OR))
+                new = POOL.apply(LESS, bad, gone)
+                gone = POOL.apply(OR, gone, bad)
+                node = POOL.apply(AND, rest, piece.change.preimage(POOL, new, OR))
                 if node:
                     kind, _, number = name.partition(" ")
                     what = f" ({'strict' if number == '1' else 'loose'})" if number else ""
                     text = f"{device.name} refuses these sources on {interface.name}: {kind}{what}"
                     self._stop(kind, device.name, text, node, piece.sure, path)
-                    rest = POOL.apply(LESS, rest, node)
+                    rest = POOL.apply(LESS, rest, piece.change.preimage(POOL, gone, _whole(piece.sure)))
             if rest:
                 result.append(attrs.evolve(piece, packets=rest))
         return result
@@ -579,6 +585,14 @@ class Tracer:
             return
         parts = (packets, FALSE) if sure else (FALSE, packets)
         self.stops.append(Stop(kind, device, None, text, "", "drop", *parts, (), self.direction, path))
+
+
+def _whole(sure: bool) -> Operation:
+    """How what was taken is taken out of a traveller with an open header: where every value is, if it is sure.
+
+    One that is not sure is unknown wherever it ends, so it is not followed to every end.
+    """
+    return AND if sure else OR
 
 
 @lru_cache(maxsize=256)

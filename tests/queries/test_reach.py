@@ -570,3 +570,30 @@ def test_an_answer_names_what_let_it_through() -> None:
     assert ("fw1", "opening", "20") in places
     assert ("fw2", "answer", "9") in places
     assert not reach(network, "auth", "db", "tcp/5432").admitters
+
+
+def test_a_destination_translated_to_a_range_that_holds_the_router_itself() -> None:
+    """One address of the range is the router's own, one nobody's, one a host's: some packets arrive."""
+    rules = (
+        "*nat\n:PREROUTING ACCEPT\n-A PREROUTING -i a -p tcp --dport 80 -j DNAT --to-destination 10.0.1.1-10.0.1.3\n"
+        "COMMIT\n*filter\n:FORWARD ACCEPT\n:INPUT DROP\nCOMMIT\n"
+    )
+    net = netsim.Network.build(
+        devices={
+            "r1": {
+                "rules": rules,
+                "interfaces": {
+                    "a": {"address": "10.0.0.1/24", "link": "a"},
+                    "b": {"address": "10.0.1.1/24", "link": "b"},
+                },
+            }
+        },
+        hosts={
+            "h": {"address": "10.0.0.9/24", "link": "a", "gateway": "10.0.0.1"},
+            "w": {"address": "10.0.1.3/24", "link": "b", "gateway": "10.0.1.1"},
+        },
+    )
+    r = net.reach("h", "w", "tcp/80")
+    assert not r.allowed
+    assert not r.blocked, str(r)
+    assert r.split | r.unknown
