@@ -35,6 +35,8 @@ test: .venv/.test
 check: .venv/.check lint types layers
 	$(PYTEST) -m "not soak" -n 2 --dist loadgroup tests
 	NETSIM_ENGINE=plain $(PYTEST) -m "not soak" -n 2 --dist loadgroup tests/space tests/rules
+	NETSIM_COLLECT=1 $(PYTEST) -m "not soak" -n 2 --dist loadgroup tests/topology tests/index/test_lone.py \
+	  tests/index/test_differ.py tests/queries/test_reach.py tests/queries/test_tidy.py
 	$(MAKE) docs notebooks
 
 format: .venv/.check
@@ -62,6 +64,7 @@ notebooks: .venv/.check
 soak: .venv/.test
 	HYPOTHESIS_PROFILE=soak $(PYTEST) -m "soak or not soak" -n 2 --dist loadgroup tests
 	NETSIM_ENGINE=plain $(PYTEST) -m "not soak" -n 2 --dist loadgroup tests
+	NETSIM_COLLECT=1 $(PYTEST) -m "not soak" -n 2 --dist loadgroup tests
 
 real-data: .venv/.test
 	@$(PYTEST) -m real_data tests -rs

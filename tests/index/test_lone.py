@@ -30,6 +30,7 @@ def plain(seed: int, extra: list[str]) -> RuleSet:
     return parse("\n".join(["*filter", f":FORWARD {policy} [0:0]", *lines, "COMMIT", ""]), file="f.rules")
 
 
+@POOL.question()
 def check(rules: RuleSet) -> int:
     """Every answer is that of the journey; at how many hooks a lone filter answered."""
     index, lonely = Index(rules), 0
@@ -72,6 +73,7 @@ def test_any_rule_set(rules: RuleSet) -> None:
 
 
 @given(rule_sets())
+@POOL.question()
 def test_a_base_chain_with_its_policy(rules: RuleSet) -> None:
     one, two = (Functions(rules, Compiler(rules)) for _ in "ab")
     for chain in rules.chains.values():
@@ -87,6 +89,7 @@ def test_a_base_chain_with_its_policy(rules: RuleSet) -> None:
 
 @pytest.mark.parametrize("together", [1, 2, 8])
 @given(rules=rule_sets())
+@POOL.question()
 def test_conditions_of_many_rules_in_one_go(together: int, rules: RuleSet) -> None:
     compiler = Compiler(rules)
     every = [rule.conditions for rule in rules.rules()]

@@ -78,6 +78,7 @@ def test_successors_answer() -> None:
 
 @pytest.mark.parametrize("rows", [0, 10**9])
 @given(seed=st.integers(0, 2**32))
+@POOL.question()
 def test_first_deciders(rows: int, seed: int) -> None:
     index = Index(listed(seed, PLAIN, silent=True))
     with POOL.lock, pytest.MonkeyPatch.context() as patch:

@@ -49,6 +49,7 @@ def ends(network: netsim.Network, family: Family) -> Ends:
     return Ends(network, family, targets)
 
 
+@POOL.question()
 def traced(network: netsim.Network, ingress: str, packet: Packet) -> tuple[str, list[Stop]]:
     """accept, blocked or unknown, and what stops it: the tracer on a set of one packet."""
     family = Family.IPV4 if packet.family is None else packet.family
