@@ -72,9 +72,9 @@ class Kept(ABC):
 
     def hold(self, handle: Any) -> None:
         """The nodes of a handle are kept as long as there is the handle."""
-        self._handles.append(weakref.ref(handle))
-        if len(self._handles) > self._handles_checked:
-            with self.lock:
+        with self.lock:  # a list that is replaced loses what is appended meanwhile
+            self._handles.append(weakref.ref(handle))
+            if len(self._handles) > self._handles_checked:
                 self._handles = [ref for ref in self._handles if ref() is not None]
                 self._handles_checked = max(1024, 2 * len(self._handles))
 

@@ -438,27 +438,23 @@ class Pool(Kept):
                 else:
                     point.append(wished[0] if wished else 0)
                 continue
-            options: list[tuple[int, int, int]] = []
-            start = 0
-            for bound, child in zip(self.bounds[a], self.children[a], strict=True):
-                if child:
-                    options.append((start, bound, child))
-                start = bound + 1
+            bounds, children = self.bounds[a], self.children[a]
             chosen = None
-            if rng is None or wished:
-                for wish in wished:
-                    chosen = next(
-                        ((wish, child) for low, high, child in options if low <= wish <= high), None
-                    )
-                    if chosen:
-                        break
+            for wish in wished:
+                child = children[bisect_left(bounds, wish)] if wish <= top else FALSE
+                if child:
+                    chosen = (wish, child)
+                    break
             if chosen is None and rng is not None:
+                lows = (0, *(bound + 1 for bound in bounds[:-1]))
+                options = [o for o in zip(lows, bounds, children, strict=True) if o[2]]
                 low, high, child = rng.choices(
                     options, weights=[(h - lo + 1) ** 0.25 for lo, h, _ in options]
                 )[0]
                 chosen = (rng.randint(low, high), child)
             if chosen is None:
-                chosen = (options[0][0], options[0][2])
+                first = next(i for i, child in enumerate(children) if child)
+                chosen = (bounds[first - 1] + 1 if first else 0, children[first])
             point.append(chosen[0])
             a = chosen[1]
         return point
