@@ -109,7 +109,7 @@ class Limits:
 
     Sizes are in bytes, the others are counts. `nodes` bounds the decision-diagram nodes that one
     compilation or question may create, `memory` the bytes of all of them: a question may add a quarter of it, and half
-    is for what is kept between questions and during one; arrays that grow are copied. `rows` are the rows of a rule set's
+    (as it is by default) is for what is kept between questions and during one; arrays that grow are copied. `rows` are the rows of a rule set's
     chains with jumps expanded.
     """
 

@@ -183,11 +183,13 @@ class Differ:
         with POOL.lock, POOL.budget(nodes):
             every = POOL.fold(OR, [p.node for *_, p in self.parts])
             rules = sum(1 for index in self.indexes for _ in index.rules.rules())
-            if rules * len(POOL.reachable(every)) > TELLING:
-                for kind, was, now, packets in self.parts:
-                    yield Region(kind, self.hook, packets, Side(was, many=True), Side(now, many=True))
-                return
-            old, new = (SideDeciders(index, every, self.hook) for index in self.indexes)
+            many = rules * len(POOL.reachable(every)) > TELLING
+            if not many:
+                old, new = (SideDeciders(index, every, self.hook) for index in self.indexes)
+        if many:
+            for kind, was, now, packets in self.parts:
+                yield Region(kind, self.hook, packets, Side(was, many=True), Side(now, many=True))
+            return
         for kind, was, now, packets in self.parts:
             with POOL.lock, POOL.budget(nodes):
                 olds = old.sides(packets.node, was, limit)
@@ -218,8 +220,8 @@ class Differ:
                 rest.append(beside[was, now])
             if rest:
                 with POOL.lock, POOL.question():
-                    node = POOL.fold(OR, [packets.node for packets in rest])
-                yield Region(kind, self.hook, PacketSet(node), Side(old, many=True), Side(new, many=True))
+                    every = PacketSet(POOL.fold(OR, [packets.node for packets in rest]))
+                yield Region(kind, self.hook, every, Side(old, many=True), Side(new, many=True))
 
 
 def aligned(before: Index, after: Index) -> tuple[Index, Index]:

@@ -277,32 +277,32 @@ class Nodes:
     def grow(self, edges: cython.longlong) -> None:
         """More room in every array that is more than half full, for `edges` more edges in all.
 
-        Untouched pages of an array cost nothing.
+        Untouched pages of an array cost nothing. Where one cannot be had (`MemoryError`) those before it are as they
+        were or grown, each with what belongs to it.
         """
         self.most = self.edges + edges
         self.wanted = 0
         if self.count * 2 >= len(self.level):
             room = len(self.level) * (4 if len(self.level) >= 65536 else 2)
-            self.level = _wider("i", self.level, room)
-            self.start = _wider("q", self.start, room + 1)
-            self.digest = _wider("I", self.digest, room)
-            self.unique = _zeros("i", room * 2)
-            self.unique_mask = room * 2 - 1
+            level, start = _wider("i", self.level, room), _wider("q", self.start, room + 1)
+            digest, unique = _wider("I", self.digest, room), _zeros("i", room * 2)
+            self.level, self.start, self.digest = level, start, digest
+            self.unique, self.unique_mask = unique, room * 2 - 1
             self._rehash()
             if len(self.memo_key) < MEMO:
                 old_key, old_value = self.memo_key, self.memo_value
                 size = min(MEMO, room * 8)
-                self.memo_key = _zeros("Q", size)
-                self.memo_value = _zeros("i", size)
-                self.memo_mask = size - 1
+                key, value = _zeros("Q", size), _zeros("i", size)
+                self.memo_key, self.memo_value, self.memo_mask = key, value, size - 1
                 self._rememo(old_key, old_value)
         if (self.edges + self.out) * 2 >= len(self.bound):  # a result on the stack fits then
             room = len(self.bound) * (8 if len(self.bound) >= 65536 else 2)
-            self.bound = _wider("Q", self.bound, room)
-            self.child = _wider("i", self.child, room)
+            bound, child = _wider("Q", self.bound, room), _wider("i", self.child, room)
+            self.bound, self.child = bound, child
         if self.out * 2 >= len(self.out_bound):
-            self.out_bound = _wider("Q", self.out_bound, len(self.out_bound) * 2)
-            self.out_child = _wider("i", self.out_child, len(self.out_child) * 2)
+            room = len(self.out_bound) * 2
+            bound, child = _wider("Q", self.out_bound, room), _wider("i", self.out_child, room)
+            self.out_bound, self.out_child = bound, child
         self.out = 0
 
     def forget(self) -> None:
@@ -364,6 +364,9 @@ class Nodes:
         unique: cython.int[::1] = _zeros("i", 2 * room)
         memo_key: cython.ulonglong[::1] = _zeros("Q", slots)
         memo_value: cython.int[::1] = _zeros("i", slots)
+        digest: cython.uint[::1] = _zeros("I", room)
+        work: cython.int[::1] = _zeros("i", 32)
+        stamp: cython.uint[::1] = _zeros("I", 32)
         with cython.nogil:
             to = 0
             edge = 0
@@ -383,9 +386,8 @@ class Nodes:
         self.level, self.start, self.bound, self.child = level, start, bound, child
         self.unique, self.unique_mask = unique, 2 * room - 1
         self.memo_key, self.memo_value, self.memo_mask = memo_key, memo_value, slots - 1
-        self.work, self.stamp, self.epoch = _zeros("i", 32), _zeros("I", 32), 0
-        self.digest = _zeros("I", room)
-        self.count, self.edges, self.most, self.out = to, edge, edge, 0
+        self.digest, self.work, self.stamp, self.epoch = digest, work, stamp, 0
+        self.count, self.edges, self.most, self.wanted, self.out = to, edge, edge, 0, 0
         self._redigest()
         self._rehash()
         return [self._outer(moved[n]) for n in inner]
@@ -488,6 +490,7 @@ class Nodes:
         i: cython.longlong
         for i in range(size):
             if not self._push(0, bounds[i], self.inner(children[i])):
+                self.wanted = 0
                 return FULL
         if self.out == 1:
             self.out = 0
@@ -692,6 +695,7 @@ class Nodes:
                         self._enter(top, ca, cb)
                         break
                 if not self._push(first, high, result):
+                    self.wanted = 0
                     return -1
                 if high == largest:
                     if self.out - first == 1:
@@ -745,7 +749,10 @@ def _zeros(code: str, size: int):
     width = array(code).itemsize
     if size * width < 65536 or not hasattr(mmap, "MAP_PRIVATE"):
         return memoryview(array(code, bytes(width * size)))
-    pages = mmap.mmap(-1, width * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        pages = mmap.mmap(-1, width * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"{width * size} bytes") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):  # fewer faults, and fewer misses where tables are looked up at random
         with contextlib.suppress(OSError):
             pages.madvise(mmap.MADV_HUGEPAGE)

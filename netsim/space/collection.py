@@ -7,9 +7,9 @@ possible to free nodes all the same:
 - a *cache* that holds ids is registered (`cache`, or `Computed` for what an object computes once) and is emptied;
 - any other id is held inside a *question* only, or while `lock` is held.
 
-A collection happens where the outermost question begins and the pool is larger than `patience` bytes and than
-twice what the last collection left; never while a question runs in any thread. It keeps what handles reach. An id of before it
-raises `IndexError` when it is used: a rule that somebody broke is an error, never another set.
+A collection happens where the outermost question begins and the pool is larger than `patience` bytes and has
+used half of the room that the last collection left; never while a question runs in any thread. It keeps what handles reach. An id of before it
+raises `LookupError` where its node is looked at: a rule that somebody broke is an error, never another set.
 
 A question may add a quarter of `memory` to what was there when it began, whatever was asked before it; so an
 answer does not depend on earlier questions. Nodes together stay below half of `memory`, since arrays that grow are copied.
@@ -39,6 +39,9 @@ class Kept(ABC):
     """The part of a pool that knows what is still needed. `lock` guards it when several threads share it."""
 
     ceiling: int
+    """The most nodes that there may be now."""
+    limit: int
+    """The same as it was asked for: the most new nodes of the present budget."""
     memory: int
 
     def __init__(self, memory: int) -> None:
@@ -53,6 +56,7 @@ class Kept(ABC):
         self._handles: list[weakref.ref[Any]] = []
         self._handles_checked = 1024
         self._caches: list[Callable[[], None]] = []
+        self._moves: list[tuple[Any, int]] | None = None  # what a collection has not told its handles yet
 
     # What an engine says
 
@@ -65,13 +69,18 @@ class Kept(ABC):
         """The memory that the nodes take."""
 
     @abstractmethod
+    def check(self, node: int) -> None:
+        """Raises `LookupError` for what is no node of this pool, or no longer one."""
+
+    @abstractmethod
     def sweep(self, roots: list[int]) -> list[int]:
         """Frees the nodes that `roots` do not reach. Returns the ids of the roots behind that."""
 
     # Who holds nodes
 
     def hold(self, handle: Any) -> None:
-        """The nodes of a handle are kept as long as there is the handle."""
+        """The nodes of a handle are kept as long as there is the handle. Raises `LookupError` for an id of before."""
+        self.check(handle._node)
         with self.lock:  # a list that is replaced loses what is appended meanwhile
             self._handles.append(weakref.ref(handle))
             if len(self._handles) > self._handles_checked:
@@ -90,24 +99,27 @@ class Kept(ABC):
         return min(self._before + self.memory // 4, self.memory // 2)
 
     def too_much(self) -> BudgetExceeded:
-        """The error of a question that does not fit."""
+        """The error of a question that does not fit. The next one begins with a collection."""
+        self._left = 0
         if self._before + self.memory // 4 <= self.memory // 2:
             return BudgetExceeded(
                 f"this needs more than {self.memory // 4 >> 20} MiB of diagrams (a quarter of Limits.memory)"
             )
         return BudgetExceeded(
-            f"this does not fit beside the packet sets that are kept, {self._before >> 20} MiB of diagrams "
-            f"(half of Limits.memory is for both); drop some of them"
+            f"this does not fit beside what was there, {self._before >> 20} MiB of diagrams (half of Limits.memory is "
+            "for both); drop packet sets that are not needed, or generators of boxes that were not ended"
         )
 
     def due(self) -> bool:
-        """Whether it is time to collect."""
-        return self.bytes() > max(self.patience, 2 * self._left)
+        """Whether it is time to collect: half of the room that the last collection left is used."""
+        half = (self._left + self.memory // 2) // 2
+        return self.bytes() > max(self.patience, min(2 * self._left, half))
 
     @contextmanager
     def question(self) -> Iterator[None]:
         """Inside, ids stay what they are. Questions may be nested, and asked by several threads."""
         with self.lock:
+            self._move()
             if not self._asked:
                 if self.due():
                     self.collect()
@@ -123,26 +135,39 @@ class Kept(ABC):
     def budget(self, nodes: int) -> Iterator[None]:
         """A question with at most `nodes` new nodes; past that `BudgetExceeded`."""
         with self.question():
-            before = self.ceiling
-            self.ceiling = min(before, self.size() + nodes)
+            before = self.ceiling, self.limit
+            ceiling = self.size() + nodes
+            if ceiling < before[0]:
+                self.ceiling, self.limit = ceiling, nodes
             try:
                 yield
             finally:
-                self.ceiling = before
+                self.ceiling, self.limit = before
 
     def collect(self) -> bool:
         """Frees what no handle reaches, unless a question is running; says whether it did."""
         with self.lock:
+            self._move()
             if self._asked:
                 return False
-            handles = [handle for ref in self._handles if (handle := ref()) is not None]
             for clear in self._caches:
                 clear()
-            self.epoch = object()
-            for handle, node in zip(handles, self.sweep([h._node for h in handles]), strict=True):
-                handle._node = node
+            handles = [handle for ref in self._handles if (handle := ref()) is not None]
+            try:
+                self._moves = list(zip(handles, self.sweep([h._node for h in handles]), strict=True))
+            except MemoryError:  # nothing has changed
+                return False
+            self._move()
             self._left = self.bytes()
             return True
+
+    def _move(self) -> None:
+        """Gives handles the ids that a collection has found: again, if that was interrupted."""
+        if self._moves is not None:
+            self.epoch = object()
+            for handle, node in self._moves:
+                handle._node = node
+            self._moves = None
 
 
 class Computed(Generic[T]):

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.kernels import Engine, engine, kernel
-from netsim.space.diagram import Pool
+from netsim.space.diagram import LARGEST, Pool
 from netsim.space.operations import FALSE, TERMINALS, Operation
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class CompiledPool(Pool):
         self,
         maxima: Sequence[int],
         *,
-        nodes: int = DEFAULT_LIMITS.nodes,
+        nodes: int = LARGEST,
         memory: int = DEFAULT_LIMITS.memory,
         choice: Engine | None = None,
     ) -> None:
@@ -78,6 +78,10 @@ class CompiledPool(Pool):
         """The memory that the nodes and the tables over them take."""
         return int(self._nodes.memory())
 
+    def check(self, node: int) -> None:
+        """Raises `IndexError` for what is no node of this pool, or no longer one."""
+        self._nodes.inner(node)
+
     def sweep(self, roots: list[int]) -> list[int]:
         """Frees the nodes that `roots` do not reach, and moves the others together."""
         found: list[int] = self._nodes.sweep(roots)
@@ -88,11 +92,14 @@ class CompiledPool(Pool):
     def _room(self, answer: int) -> None:
         """More room, or the error that says which limit is in the way."""
         if answer != self._full:
-            raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
+            raise BudgetExceeded(f"this needs more than {self.limit} diagram nodes (Limits.nodes)")
         edges = (self.allowed - self.bytes()) // NODE_BYTES
         if edges < max(1024, self._nodes.wanted):
             raise self.too_much()
-        self._nodes.grow(edges)
+        try:
+            self._nodes.grow(edges)
+        except MemoryError as error:
+            raise BudgetExceeded("this needs more memory than there is for diagrams") from error
 
     def _unite(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
         return self.node(level, bounds, children)

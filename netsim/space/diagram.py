@@ -58,6 +58,8 @@ from netsim.space.operations import (
 )
 
 MEMO = 2_000_000
+LARGEST = (1 << 28) - 1
+"""The most nodes of a pool; a question has `Limits.nodes` of them."""
 EDGE_BYTES = 48
 """About what an edge of a node takes in memory here."""
 
@@ -69,11 +71,11 @@ class Pool(Kept):
     """
 
     def __init__(
-        self, maxima: Sequence[int], *, nodes: int = DEFAULT_LIMITS.nodes, memory: int = DEFAULT_LIMITS.memory
+        self, maxima: Sequence[int], *, nodes: int = LARGEST, memory: int = DEFAULT_LIMITS.memory
     ) -> None:
         super().__init__(memory)
         self.maxima = tuple(maxima)
-        self.ceiling = nodes
+        self.ceiling = self.limit = nodes
         self._edges = 0
         self._next = TERMINALS
         bottom = len(self.maxima)
@@ -113,7 +115,7 @@ class Pool(Kept):
         found = self._unique.get(key)
         if found is None:
             if len(self.level) >= self.ceiling:
-                raise BudgetExceeded(f"this needs more than {self.ceiling} diagram nodes (Limits.nodes)")
+                raise BudgetExceeded(f"this needs more than {self.limit} diagram nodes (Limits.nodes)")
             if (self._edges + len(key[1])) * EDGE_BYTES > self.allowed:
                 raise self.too_much()
             self._edges += len(key[1])
@@ -565,6 +567,10 @@ class Pool(Kept):
     def bytes(self) -> int:
         """About what the nodes take."""
         return self._edges * EDGE_BYTES
+
+    def check(self, node: int) -> None:
+        """Raises `KeyError` for what is no node of this pool, or no longer one."""
+        _ = self.level[node]
 
     def sweep(self, roots: list[int]) -> list[int]:
         """Frees the nodes that `roots` do not reach; those that stay keep their ids."""

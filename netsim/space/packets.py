@@ -217,7 +217,7 @@ class PacketSet:
     def _with(self, operation: Operation, other: object) -> PacketSet:
         if not isinstance(other, PacketSet):
             return NotImplemented  # type: ignore[no-any-return]
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return PacketSet(POOL.apply(operation, self._node, other._node))
 
     def __and__(self, other: object) -> PacketSet:
@@ -233,7 +233,7 @@ class PacketSet:
         return self._with(XOR, other)
 
     def __invert__(self) -> PacketSet:
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return PacketSet(POOL.negate(self._node))
 
     def __le__(self, other: object) -> bool:
@@ -263,7 +263,7 @@ class PacketSet:
 
     def digest(self) -> bytes:
         """16 bytes that depend on the set alone, equal in every process."""
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return POOL.digest(self._node)
 
     def __bool__(self) -> bool:
@@ -282,19 +282,22 @@ class PacketSet:
 
     def count(self) -> int:
         """How many packets, exactly, over every field of the table (unmodelled variables left out)."""
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return POOL.count(POOL.apply(AND, self._node, well_formed_node()))
 
     def sample(self, *, seed: int | None = None) -> Packet | None:
         """A member, or None if there is none. Without a seed, the most ordinary one (always the same)."""
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             node = POOL.apply(AND, self._node, well_formed_node())
             rng = None if seed is None else random.Random(seed)  # noqa: S311
             point = POOL.pick(node, _WISHES if rng is None else _QUIET, rng)
         return None if point is None else Packet.from_point(point)
 
     def boxes(self, *, limit: int | None = None) -> Iterator[Box]:
-        """Disjoint boxes whose union is the set; at most `limit` of them (then they do not exhaust it)."""
+        """Disjoint boxes whose union is the set; at most `limit` of them (then they do not exhaust it).
+
+        No memory is given back before the last box was taken or the generator was closed.
+        """
         with POOL.question():  # as long as somebody still takes boxes
             for n, path in enumerate(POOL.paths(self._node)):
                 if limit is not None and n >= limit:
@@ -312,7 +315,7 @@ class PacketSet:
         found: Ranges = {}
         for family in Family:
             field = FIELDS[ADDRESS_FIELDS[side, family]]
-            with POOL.lock:
+            with POOL.lock, POOL.question():
                 part = POOL.apply(AND, self._node, field_node(FIELDS["family"], ((family, family),)))
                 ranges = _project(part, field)
             if ranges:
@@ -325,7 +328,7 @@ class PacketSet:
         for family in Family:
             field = FIELDS[ADDRESS_FIELDS[side, family]]
             others = [i for i in range(len(POOL.maxima)) if i not in field.levels]
-            with POOL.lock:
+            with POOL.lock, POOL.question():
                 part = POOL.apply(AND, self._node, field_node(FIELDS["family"], ((family, family),)))
                 seen = POOL.quantify(part, others, OR)
                 count = 0
@@ -344,29 +347,29 @@ class PacketSet:
         field = FIELDS[name]
         if field.kind is Kind.BITS:
             raise ValueError(f"{name} is a bits field; look at boxes()")
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return _project(POOL.apply(AND, self._node, applies_node(name)), field)
 
     # Forgetting and changing
 
     def some(self, name: str) -> PacketSet:
         """The packets for which some value of the field is in the set."""
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return PacketSet(POOL.quantify(self._node, _levels(name), OR))
 
     def every(self, name: str) -> PacketSet:
         """The packets for which every value of the field is in the set: `~(~s).some(name)`."""
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return PacketSet(POOL.quantify(self._node, _levels(name), AND))
 
     def rewrite(self, change: Transformation) -> PacketSet:
         """What comes out of `change` when this set goes in. An empty set stays empty."""
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return PacketSet(change.image(POOL, self._node))
 
     def preimage(self, change: Transformation, *, every: bool = False) -> PacketSet:
         """The packets that `change` takes into this set: by some of its choices, or by every one."""
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return PacketSet(change.preimage(POOL, self._node, AND if every else OR))
 
     # Showing and keeping
@@ -385,12 +388,12 @@ class PacketSet:
         return f"PacketSet({'; '.join(lines)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        with POOL.lock:
+        with POOL.lock, POOL.question():
             return (_load, POOL.export(self._node))
 
 
 def _load(root: int, rows: Any) -> PacketSet:
-    with POOL.lock:
+    with POOL.lock, POOL.question():
         return PacketSet(POOL.load(root, rows))
 
 
@@ -494,7 +497,7 @@ def from_node(node: int) -> PacketSet:
 def packet_set(packet: Packet) -> PacketSet:
     """The packets that `packet` stands for: one, or all those that agree with it where it is not open."""
     node = TRUE
-    with POOL.lock:
+    with POOL.lock, POOL.question():
         for name, value in packet.values().items():
             if value is None:
                 continue
@@ -563,7 +566,7 @@ def packets(
     iterable makes an empty set. Raises `ValueError`.
     """
     nodes: list[int] = []
-    with POOL.lock:
+    with POOL.lock, POOL.question():
         for side, wanted in (("src", src), ("dst", dst)):
             if wanted is not None:
                 nodes.append(_address_node(side, addresses.ranges(wanted)))
@@ -622,7 +625,7 @@ def _address_node(side: str, found: Ranges) -> int:
 
 def address_set(side: str, found: Ranges) -> PacketSet:
     """The packets whose `"src"` or `"dst"` address is in some ranges."""
-    with POOL.lock:
+    with POOL.lock, POOL.question():
         return PacketSet(_address_node(side, found))
 
 

@@ -130,10 +130,49 @@ def test_packet_sets_that_take_all_the_room_are_named(choice: Any) -> None:
     pool = make_pool((2**40, 2**40), choice)
     pool.memory, pool.patience = 64 << 20, 16 << 20
     held = []
-    with pytest.raises(BudgetExceeded, match="that are kept"):
+    with pytest.raises(BudgetExceeded, match="beside what was there"):
         for turn in range(10_000):
             with pool.question():
                 held.append(Held(pool, filled(pool, turn, 1000)))
+    held.clear()
+    with pool.question():  # there is room again
+        assert filled(pool, 1, 1000)
+    assert pool.bytes() < pool.memory // 4
+
+
+@pytest.mark.parametrize("choice", ["plain", "compiled"])
+def test_room_that_was_kept_for_long_comes_back(choice: Any) -> None:
+    pool = make_pool((2**40, 2**40), choice)
+    pool.memory, pool.patience = 64 << 20, 16 << 20
+    held: list[Held] = []
+    while pool.bytes() < pool.memory * 0.3:
+        with pool.question():
+            held.append(Held(pool, filled(pool, len(held), 1000)))
+    assert pool.collect()
+    held.clear()
+    for turn in range(1000):  # no question dies of the garbage of those before it
+        with pool.question():
+            filled(pool, 10**9 + turn, 1000)
+
+
+def test_algebra_alone_gives_memory_back() -> None:
+    before, patience = POOL.epoch, POOL.patience
+    POOL.patience = 0
+    try:
+        total = packets(dport=1)
+        for i in range(2, 3000):
+            total |= packets(dport=2 * i, src=f"10.{i % 200}.0.0/16")
+        assert total.count()
+    finally:
+        POOL.patience = patience
+    assert POOL.epoch is not before
+
+
+def test_a_handle_of_an_id_of_before_is_refused() -> None:
+    node = packets(dport=4711).node
+    assert POOL.collect()
+    with pytest.raises(LookupError):
+        PacketSet(node)
 
 
 def test_what_is_computed_is_computed_anew_and_caches_are_emptied() -> None:
