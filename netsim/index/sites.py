@@ -315,7 +315,7 @@ class SiteBatches(Displayed):
         """What the index is of."""
         stats = self.stats()
         rows = [(key.replace("_", " "), str(stats[key])) for key in ("devices", "interfaces", "rule_sets")]
-        return Document([Heading(f"index of the site {self.name}".rstrip()), Pairs(rows)])
+        return Document([Heading(f"index of a site: {self.name}" if self.name else "index of a site"), Pairs(rows)])
 
 
 def _received(batch: Batch) -> Batch:
