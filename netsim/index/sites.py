@@ -315,7 +315,9 @@ class SiteBatches(Displayed):
         """What the index is of."""
         stats = self.stats()
         rows = [(key.replace("_", " "), str(stats[key])) for key in ("devices", "interfaces", "rule_sets")]
-        return Document([Heading(f"index of a site: {self.name}" if self.name else "index of a site"), Pairs(rows)])
+        return Document(
+            [Heading(f"index of a site: {self.name}" if self.name else "index of a site"), Pairs(rows)]
+        )
 
 
 def _received(batch: Batch) -> Batch:
