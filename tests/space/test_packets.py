@@ -91,6 +91,7 @@ def test_a_field_that_does_not_apply_is_free(a: PacketSet) -> None:
 
 
 @given(packet_sets)
+@POOL.question()
 def test_boxes_are_disjoint_and_complete(a: PacketSet) -> None:
     boxes = list(a.boxes(limit=200))
     if len(boxes) < 200:
