@@ -101,7 +101,7 @@ class Classifier:
     def _begin(self, choice: Engine) -> None:
         self._kernel = kernel("classify", choice)
         self._layout = kernel("layout", choice)
-        self._choice, self._view = choice, handed(choice)
+        self._view = handed(choice)
 
     def _part(self, member: I64) -> Part | _Vectors:
         """The tables of some rows; columns that none of them restricts are left out."""
@@ -164,15 +164,12 @@ class Classifier:
 
     # Asking
 
-    def first(
-        self, columns: Mapping[str, NDArray[Any]], *, start: NDArray[Any] | None = None, threads: int = 1
-    ) -> I32:
+    def first(self, columns: Mapping[str, NDArray[Any]], *, threads: int = 1) -> I32:
         """For each record the first row that holds it, -1 if none does.
 
         `columns` maps names of columns (`rows.INTERVALS`, `rows.WORDS`) to one-dimensional integer arrays of one
-        length. A column that rows restrict and the batch lacks is 0; others are not looked at. `start` says for
-        each record the row to begin with. No records: an empty array. Raises `QuestionError` for arrays of
-        another shape or type and for values out of range.
+        length. A column that rows restrict and the batch lacks is 0; others are not looked at. No records: an empty
+        array. Raises `QuestionError` for arrays of another shape or type and for values out of range.
         """
         size, taken = _checked(self.rows, columns)
         best = np.empty(size, np.int32)
@@ -185,8 +182,6 @@ class Classifier:
                 list(pool.map(lambda k: self._slice(taken, cuts[k], cuts[k + 1], best), range(threads)))
         else:
             self._slice(taken, 0, size, best)
-        if start is not None:
-            self._later(taken, _starts(start, size), best)
         return best
 
     def _slice(self, columns: Mapping[str, NDArray[Any]], start: int, stop: int, best: I32) -> None:
@@ -288,15 +283,6 @@ class Classifier:
             row = np.where(bits.any(axis=1), bits.argmax(axis=1), -1)
             there = slice(at + some, at + some + len(row))
             best[there] = np.minimum(best[there], numbers[row])
-
-    def _later(self, columns: Mapping[str, NDArray[Any]], start: I32, best: I32) -> None:
-        """Replaces the rows before `start` by a scan from there."""
-        rows = self.rows
-        open_ = np.flatnonzero((best >= 0) & (best < start))
-        if not len(open_):
-            return
-        columns = {c: columns[c][open_] for c in rows.columns}
-        best[open_] = scan(rows, columns, start[open_], self._choice)
 
     def memory(self) -> int:
         """The bytes of all tables."""
@@ -407,19 +393,6 @@ def _taken(values: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
     """Values as a kernel reads them; kernels want arrays that could be written to."""
     array = np.ascontiguousarray(values, kind)
     return array if array.flags.writeable else array.copy()
-
-
-def _starts(start: Any, size: int) -> I32:
-    array = np.asarray(start)
-    if array.shape != (size,) or array.dtype.kind not in "iu":
-        raise QuestionError.of(
-            f"start is {array.dtype} of shape {array.shape}",
-            hint=f"one row number for each of {size} records",
-        )
-    if size and int(array.min()) < 0:
-        raise QuestionError.of(f"start goes down to {int(array.min())}", hint="rows are numbered from 0")
-    found: I32 = np.minimum(array, NONE).astype(np.int32)
-    return found
 
 
 def _checked(rows: Rows, columns: Mapping[str, Any]) -> tuple[int, dict[str, NDArray[Any]]]:

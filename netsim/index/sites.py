@@ -15,8 +15,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.display import Displayed, Document, Heading, Pairs, Span, Table, Tone
+from netsim.display import Displayed, Document, Heading, Pairs
 from netsim.errors import QuestionError, near_misses
+from netsim.index.classification import Verdicts, locked
 from netsim.index.columns import Batch, batch_of, named
 from netsim.index.deciders import Decider
 from netsim.index.legs import Leg, Whole
@@ -24,12 +25,6 @@ from netsim.index.plans import CODE, UNKNOWN, VERDICTS
 from netsim.index.walks import ENDS, Station, Tables, walk
 from netsim.rules.model import Rule, Verdict
 from netsim.space.fields import Family
-
-_KEYS = (
-    "verdict", "records", "device", "end", "chain", "rule", "id", "file", "line", "text", "undecided",
-)  # fmt: skip
-_SHOWN = 20
-_TONES = {Verdict.ACCEPT: Tone.GOOD, Verdict.UNKNOWN: Tone.WARN}
 
 
 @attrs.define(slots=True, eq=False)
@@ -78,13 +73,8 @@ class SiteDeciders(Sequence[SiteDecider]):
         return SiteDecider(member.device, member.whole.deciders[number - self._first[at]])
 
 
-def _locked(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
-
-
 @attrs.frozen(slots=True, eq=False)
-class SiteClassification(Displayed):
+class SiteClassification(Verdicts[SiteDecider]):
     """What becomes of the records of a batch in a network. Columns, one value for each record, read-only.
 
     `verdict` holds codes of `VERDICTS` (0 accept, 1 drop, 2 reject, 3 unknown): accept where a record arrives on all of
@@ -96,115 +86,33 @@ class SiteClassification(Displayed):
     `devices` those of devices.
     """
 
-    verdict: NDArray[np.uint8] = attrs.field(converter=_locked)
-    end: NDArray[np.uint8] = attrs.field(converter=_locked)
-    device: NDArray[np.int32] = attrs.field(converter=_locked)
-    row: NDArray[np.int64] = attrs.field(converter=_locked)
-    undecided: NDArray[np.int64] = attrs.field(converter=_locked)
-    outcomes: NDArray[np.uint8] = attrs.field(converter=_locked)
+    end: NDArray[np.uint8] = attrs.field(converter=locked)
+    device: NDArray[np.int32] = attrs.field(converter=locked)
+    outcomes: NDArray[np.uint8] = attrs.field(converter=locked)
     devices: tuple[str, ...]
-    deciders: Sequence[SiteDecider]
 
-    def __len__(self) -> int:
-        return len(self.verdict)
-
-    def __bool__(self) -> bool:
-        raise TypeError("a SiteClassification is neither true nor false; look at .verdict, or at .counts")
-
-    @property
-    def names(self) -> NDArray[np.str_]:
-        """The verdicts in words."""
-        return np.array([v.value for v in VERDICTS])[self.verdict]
+    PLACE = ("device", "end")
+    NOTHING = ""
 
     @property
     def ends(self) -> NDArray[np.str_]:
         """The ends in words."""
         return np.array(ENDS)[self.end]
 
-    @property
-    def counts(self) -> dict[Verdict, int]:
-        """How many records have each verdict."""
-        found = np.bincount(self.verdict, minlength=len(VERDICTS))
-        return {v: int(n) for v, n in zip(VERDICTS, found, strict=True)}
-
     def possible(self, record: int) -> tuple[Verdict, ...]:
         """The verdicts that are possible for a record: one, unless its verdict is unknown."""
         mask = int(self.outcomes[record]) or 7
         return tuple(v for bit, v in enumerate(VERDICTS[:3]) if mask & 1 << bit)
 
-    def decider(self, record: int) -> SiteDecider | None:
-        """What decides a record: a rule or policy with its device; None if none does."""
-        number = int(self.row[record])
-        return None if number < 0 else self.deciders[number]
+    def _decider(self, number: int) -> Decider:
+        return self.deciders[number].decider
 
-    def rule(self, record: int) -> Rule | None:
-        """The rule that decides a record; None for a policy, and where nothing does."""
-        found = self.decider(record)
-        return None if found is None else found.rule
+    def _places(self) -> tuple[NDArray[Any], ...]:
+        return self.end, self.device
 
-    def doubt(self, record: int) -> SiteDecider | None:
-        """The first rule on the way that may decide otherwise; None if there is none."""
-        number = int(self.undecided[record])
-        return None if number < 0 else self.deciders[number]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row for each verdict with where and by what, the most frequent first: plain data, with fixed keys."""
-        if not len(self):
-            return []
-        keys = np.stack(
-            [c.astype(np.int64) for c in (self.verdict, self.end, self.device, self.row, self.undecided)]
-        )
-        _, first, count = np.unique(keys, axis=1, return_index=True, return_counts=True)
-        found = []
-        for i in np.lexsort((first, -count)):
-            verdict, end, device, row, undecided = keys[:, first[i]].tolist()
-            decider = self.deciders[row].decider if row >= 0 else None
-            rule = decider.rule if decider is not None else None
-            chain = rule.chain if rule is not None else decider.chain.name if decider is not None else None
-            source = (
-                rule.source if rule is not None else decider.chain.source if decider is not None else None
-            )
-            doubt = self.deciders[undecided].rule if undecided >= 0 else None
-            found.append(
-                {
-                    "verdict": VERDICTS[verdict].value, "records": int(count[i]),
-                    "device": self.devices[device] if device >= 0 else None, "end": ENDS[end], "chain": chain,
-                    "rule": rule.number if rule is not None else "policy" if decider is not None else None,
-                    "id": rule.id if rule is not None else None,
-                    "file": source.file if source is not None else None,
-                    "line": (source.line or None) if source is not None else None,
-                    "text": source.text.strip() if source is not None else None,
-                    "undecided": doubt.id if doubt is not None else None,
-                }
-            )  # fmt: skip
-        return found
-
-    def frame(self) -> Any:
-        """The rows as a pandas data frame; needs the extra `frames`."""
-        from netsim.display.frame import frame
-
-        return frame(self.rows(), _KEYS)
-
-    def document(self) -> Document:
-        """Records counted by verdict, and what decides most of them."""
-        head: list[str | Span] = [f"{len(self)} records"]
-        for verdict, count in self.counts.items():
-            if count:
-                head += ["  ", Span(f"{verdict.value} {count}", _TONES.get(verdict, Tone.BAD))]
-        blocks: list[Any] = [Heading(head)]
-        lines = [
-            (
-                str(r["records"]), r["verdict"], r["device"] or "", r["end"],
-                "" if r["chain"] is None else f"{r['chain']} {r['rule']}",
-                (r["text"] or "") + (f"  (undecided: {r['undecided']})" if r["undecided"] else ""),
-            )
-            for r in self.rows()[:_SHOWN]
-        ]  # fmt: skip
-        if lines:
-            blocks.append(
-                Table(("records", "verdict", "device", "end", "decided by", "text"), lines, ("records",))
-            )
-        return Document(blocks)
+    def _place(self, record: int) -> dict[str, Any]:
+        device = int(self.device[record])
+        return {"device": self.devices[device] if device >= 0 else None, "end": ENDS[int(self.end[record])]}
 
 
 class SiteBatches(Displayed):
@@ -242,7 +150,7 @@ class SiteBatches(Displayed):
         verdict = CODE[fate.mask]
         undecided = np.where((verdict == UNKNOWN) & (fate.other >= 0), fate.other, fate.maybe)
         return SiteClassification(
-            verdict, fate.end, fate.device, fate.row, undecided, fate.mask, self.tables.devices, self.deciders
+            verdict, fate.row, undecided, self.deciders, fate.end, fate.device, fate.mask, self.tables.devices
         )
 
     @staticmethod

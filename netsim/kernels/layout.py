@@ -78,6 +78,39 @@ def comb(
     return -1 if failed else behind
 
 
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _admit(
+    left: cython.ulonglong[::1],
+    allows: cython.ulonglong[:, ::1],
+    spec: cython.int,
+    patterns: cython.int[:, ::1],
+    k: cython.Py_ssize_t,
+    row: cython.int,
+) -> cython.void:
+    """The classes in `left` that a spec admits get the row in pattern k, and are left no longer."""
+    w: cython.Py_ssize_t
+    c: cython.Py_ssize_t
+    some: cython.ulonglong
+    one: cython.ulonglong = 1
+    for w in range(left.shape[0]):
+        some = left[w] & allows[spec, w]
+        if some != 0:
+            left[w] = left[w] ^ some
+            c = w * 64
+            while some != 0:
+                if some & 255 == 0:
+                    some = some >> 8
+                    c += 8
+                    continue
+                if some & one:
+                    patterns[k, c] = row
+                some = some >> one
+                c += 1
+
+
 def resolve(
     first: cython.longlong[::1],
     last: cython.longlong[::1],
@@ -92,29 +125,13 @@ def resolve(
     k: cython.Py_ssize_t
     i: cython.longlong
     w: cython.Py_ssize_t
-    c: cython.int
     words: cython.Py_ssize_t = left.shape[0]
-    some: cython.ulonglong
-    one: cython.ulonglong = 1
     with cython.nogil:
         for k in range(first.shape[0]):
             for w in range(words):
                 left[w] = whole
             for i in range(first[k], last[k]):
-                for w in range(words):
-                    some = left[w] & allows[specs[i], w]
-                    if some != 0:
-                        left[w] = left[w] ^ some
-                        c = w * 64
-                        while some != 0:
-                            if some & 255 == 0:
-                                some = some >> 8
-                                c += 8
-                                continue
-                            if some & one:
-                                patterns[k, c] = rows[i]
-                            some = some >> one
-                            c += 1
+                _admit(left, allows, specs[i], patterns, k, rows[i])
 
 
 def meets(
@@ -176,11 +193,9 @@ def resolve_meets(
     i: cython.Py_ssize_t
     w: cython.Py_ssize_t
     v: cython.Py_ssize_t
-    c: cython.int
     width: cython.Py_ssize_t = second.shape[0]
     words: cython.Py_ssize_t = left.shape[0]
     shared: cython.ulonglong
-    some: cython.ulonglong
     one: cython.ulonglong = 1
     whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
     with cython.nogil:
@@ -196,19 +211,6 @@ def resolve_meets(
                         i += 8
                         continue
                     if shared & one:
-                        for v in range(words):
-                            some = left[v] & allows[specs[i], v]
-                            if some != 0:
-                                left[v] = left[v] ^ some
-                                c = v * 64
-                                while some != 0:
-                                    if some & 255 == 0:
-                                        some = some >> 8
-                                        c += 8
-                                        continue
-                                    if some & one:
-                                        patterns[k, c] = rows[i]
-                                    some = some >> one
-                                    c += 1
+                        _admit(left, allows, specs[i], patterns, k, rows[i])
                     shared = shared >> one
                     i += 1

@@ -196,42 +196,6 @@ def test_buckets(monkeypatch: pytest.MonkeyPatch, engine: Any, deep: int, tables
         assert found.first(columns).tolist() == scanned(rows, columns, 300)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("shape", ["five", "words", "both families"])
-def test_a_start_for_each_record(engine: Any, shape: str) -> None:
-    if engine not in engines():
-        pytest.skip("nothing was compiled here")
-    rng = np.random.default_rng(11)
-    rows = random_rows(rng, 60, *SHAPES[shape])
-    columns = records(rng, rows, 200)
-    start = rng.integers(0, 70, 200).astype(np.int32)
-    start[:5] = (0, 59, 60, 61, 2**31 - 1)
-    found = Classifier(rows, choice=engine)
-    expected = [
-        rows.scan({name: values[i] for name, values in columns.items()}, int(start[i])) for i in range(200)
-    ]
-    assert found.first(columns, start=start).tolist() == expected
-    again = found.first(columns)
-    while (again >= 0).any():  # every row that holds a record, one after another
-        after = found.first(columns, start=again + 1)
-        assert bool(np.all((after > again) | (after == -1)))
-        again = np.where(after < 0, np.int32(-1), after)
-        columns = {name: values[again >= 0] for name, values in columns.items()}
-        again = again[again >= 0]
-        if not len(again):
-            break
-
-
-@pytest.mark.parametrize(
-    "start", [np.zeros(3, np.int32), np.zeros(2), np.array([-1, 0]), np.zeros((2, 1), int)]
-)
-def test_a_wrong_start_is_a_question_error(start: Any) -> None:
-    one = np.array([1], np.uint64)
-    found = Classifier(Rows({"dport": one}, {"dport": one}, np.zeros(1, np.int32)))
-    with pytest.raises(QuestionError, match="start"):
-        found.first({"dport": np.array([1, 2])}, start=start)
-
-
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 24))
 def test_halves_that_are_no_range(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)

@@ -88,11 +88,15 @@ def bytes_(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def refused(tmp_path: Path, data: bytes, word: str) -> None:
+def refusal(tmp_path: Path, data: bytes) -> str:
+    """Why a file is refused; '' if it is not."""
     path = tmp_path / "damaged"
     path.write_bytes(data)
-    with pytest.raises(ArtifactError, match=word):
+    try:
         netsim.load_index(path)
+    except ArtifactError as error:
+        return str(error)
+    return ""
 
 
 def test_damaged_cut_foreign_and_newer_files_are_refused(bytes_: bytes, tmp_path: Path) -> None:
@@ -100,15 +104,15 @@ def test_damaged_cut_foreign_and_newer_files_are_refused(bytes_: bytes, tmp_path
     for place in [*range(0, 64, 5), *draw.sample(range(len(bytes_)), 40)]:
         data = bytearray(bytes_)
         data[place] ^= 1 << draw.randrange(8)
-        refused(tmp_path, bytes(data), ".")
-    refused(tmp_path, bytes_[: len(bytes_) // 2], "truncated or damaged")
-    refused(tmp_path, b"version: 1\n" * 20, "is no netsim index")
+        assert refusal(tmp_path, bytes(data))
+    assert "truncated or damaged" in refusal(tmp_path, bytes_[: len(bytes_) // 2])
+    assert "is no netsim index" in refusal(tmp_path, b"version: 1\n" * 20)
     head = bytearray(bytes_[:64])
     struct.pack_into("<HH", head, len(MAGIC), 2, 0)
     at, length = struct.unpack_from("<QQ", head, 24)
     head[40:44] = bytes(4)
     struct.pack_into("<I", head, 40, zlib.crc32(bytes_[at : at + length], zlib.crc32(bytes(head))))
-    refused(tmp_path, bytes(head) + bytes_[64:], r"version 2\.0")
+    assert "version 2.0" in refusal(tmp_path, bytes(head) + bytes_[64:])
 
 
 def test_an_unknown_section_is_skipped_and_a_missing_one_is_not(bytes_: bytes, tmp_path: Path) -> None:
@@ -126,7 +130,7 @@ def test_an_unknown_section_is_skipped_and_a_missing_one_is_not(bytes_: bytes, t
 
 def test_the_other_layout_is_refused(bytes_: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netsim.index.sitefile.ENDS", ("nowhere",))
-    refused(tmp_path, bytes_, "another build")
+    assert "another build" in refusal(tmp_path, bytes_)
 
 
 @pytest.mark.parametrize(
