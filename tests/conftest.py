@@ -27,7 +27,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 def collections() -> None:
     """With NETSIM_COLLECT the pool is collected before every question: whoever holds an id for too long fails."""
     if os.environ.get("NETSIM_COLLECT"):
-        from netsim.space.packets import POOL
+        from netsim.space.pool import POOL
 
         POOL.due = lambda: True  # type: ignore[method-assign]
 

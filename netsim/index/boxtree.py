@@ -26,7 +26,7 @@ from netsim.index.rows import INTERVALS, Rows
 from netsim.kernels import Engine, engine, handed, kernel
 from netsim.space.diagram import FALSE, TRUE
 from netsim.space.fields import FIELDS, LEVEL_MAXIMA
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 
 U64 = NDArray[np.uint64]
 SEED = 0x1234_5678_9ABC_DEF1

@@ -52,7 +52,7 @@ from netsim.space.fields import (
     interface_value,
     merge_ranges,
 )
-from netsim.space.packets import POOL, applies_node, bits_node, condition_node, field_node, kept
+from netsim.space.pool import POOL, applies_node, bits_node, condition_node, field_node, kept
 from netsim.space.transform import IDENTITY, Transformation
 
 Bounds = tuple[int, int]

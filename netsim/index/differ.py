@@ -41,7 +41,8 @@ from netsim.rules.model import (
 )
 from netsim.space.diagram import AND, DIFFER, FALSE, LESS, OR, UNION
 from netsim.space.fields import FIELDS
-from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, kept
+from netsim.space.packets import NOTHING, PacketSet
+from netsim.space.pool import POOL, VARIABLE_LEVELS, kept
 from netsim.space.transform import Transformation, agreement
 
 REGIONS = 20_000

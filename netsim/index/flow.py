@@ -30,13 +30,7 @@ from netsim.rules.model import (
 )
 from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Choice, Const
 from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, NO_MAC, WORD, Family, State
-from netsim.space.packets import (
-    POOL,
-    VARIABLE_LEVELS,
-    bits_node,
-    condition_node,
-    field_node,
-)
+from netsim.space.pool import POOL, VARIABLE_LEVELS, bits_node, condition_node, field_node
 from netsim.space.transform import IDENTITY, Transformation, constant, table
 
 ACCEPT, DROP, REJECT = int(Outcome.ACCEPT), int(Outcome.DROP), int(Outcome.REJECT)

@@ -24,7 +24,7 @@ from netsim.errors import BudgetExceeded
 from netsim.index.compile import Bounds, Compiler, opened
 from netsim.rules.model import ActionKind, Chain, Outcome, Rule, RuleSet
 from netsim.space.diagram import AND, FALSE, LESS, OUTSIDE, OVERRIDE, TERMINALS, THEN, TRUE, UNION, WITHIN
-from netsim.space.packets import POOL, kept
+from netsim.space.pool import POOL, kept
 from netsim.space.transform import IDENTITY, Transformation
 
 Function = dict[Transformation, int]

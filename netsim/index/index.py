@@ -171,7 +171,8 @@ class Index:
 
         The sets are disjoint and their union is `packets`. Raises `BudgetExceeded`.
         """
-        from netsim.space.packets import POOL, PacketSet
+        from netsim.space.packets import PacketSet
+        from netsim.space.pool import POOL
 
         with POOL.lock, POOL.budget(self.limits.nodes):
             node = self.flow.outcomes(packets.node, hook)
@@ -184,7 +185,8 @@ class Index:
     def permitted(self, *, hook: Point = Point.FORWARD, possibly: bool = False) -> Any:
         """The packets that are surely accepted, or with `possibly` those that may be. A `PacketSet`."""
         from netsim.space.diagram import TERMINALS, TRUE
-        from netsim.space.packets import POOL, PacketSet
+        from netsim.space.packets import PacketSet
+        from netsim.space.pool import POOL
 
         def wanted(mask: int) -> bool:
             return mask == Outcome.ACCEPT or (possibly and bool(mask & Outcome.ACCEPT))
@@ -201,7 +203,8 @@ class Index:
         """
         from netsim.index.flow import Watch
         from netsim.space.diagram import AND, LESS, OR
-        from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet
+        from netsim.space.packets import PacketSet
+        from netsim.space.pool import POOL, VARIABLE_LEVELS
 
         found: list[Deciding] = []
         watch = Watch()

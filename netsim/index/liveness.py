@@ -42,7 +42,8 @@ from netsim.rules.model import ActionKind, Chain, Condition, Deferred, Point, Ru
 from netsim.space.diagram import AND, OR, TRUE
 from netsim.space.fields import FIELDS, Family
 from netsim.space.packet import Packet
-from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet, field_node
+from netsim.space.packets import PacketSet
+from netsim.space.pool import POOL, VARIABLE_LEVELS, field_node
 
 ENDS = frozenset({ActionKind.ACCEPT, ActionKind.DROP, ActionKind.REJECT, ActionKind.RETURN, ActionKind.GOTO})
 """The actions after which a packet does not come to the next rule of the chain."""

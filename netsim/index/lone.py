@@ -11,7 +11,7 @@ import attrs
 
 from netsim.space.diagram import FALSE, LESS, OR, TERMINALS, TRUE, UNION, WITHIN
 from netsim.space.operations import coded, first_of, pair_of
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 
 MASKS = tuple(range(TERMINALS))
 """Every mask stays what it is."""

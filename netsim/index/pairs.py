@@ -30,7 +30,7 @@ from netsim.index.index import Index
 from netsim.index.liveness import Liveness
 from netsim.rules.model import Action, ActionKind, Chain, Deferred, Rule, RuleSet, Unmodelled
 from netsim.space.diagram import AND, LESS
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 
 DECIDING = frozenset({ActionKind.ACCEPT, ActionKind.DROP, ActionKind.REJECT, ActionKind.RETURN})
 

@@ -38,7 +38,7 @@ from netsim.rules.model import (
 )
 from netsim.space.diagram import FALSE, OR, TRUE
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS
-from netsim.space.packets import POOL, VARIABLE_LEVELS, bits_node
+from netsim.space.pool import POOL, VARIABLE_LEVELS, bits_node
 
 
 def chains_of(rules: RuleSet, hook: Point) -> list[str]:

@@ -64,7 +64,7 @@ from netsim.rules.model import (
 )
 from netsim.space.diagram import AND, DIFFER, FALSE, OR
 from netsim.space.fields import Family
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 
 PARTS = 64
 """Into how many boxes a rule's box may fall before the diagrams are asked."""

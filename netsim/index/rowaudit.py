@@ -34,7 +34,7 @@ from netsim.index.witness import WISHES, choose
 from netsim.kernels import Engine, kernel
 from netsim.space.diagram import FALSE, LESS, OR
 from netsim.space.fields import WORD, Range
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 
 STEPS = 2_000_000
 """How many meetings one cover test may look at; a cut by the tree counts for 50."""

@@ -32,7 +32,7 @@ from netsim.index.boxtree import BoxTree
 from netsim.index.rows import INTERVALS, Rows
 from netsim.kernels import Engine
 from netsim.space.diagram import AND, FALSE, LESS, OR
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 
 CHANGED = 256
 MEETINGS = 40_000

@@ -30,7 +30,8 @@ from netsim.rules.model import (
 )
 from netsim.space.diagram import AND, DIFFER, OR
 from netsim.space.fields import FIELDS
-from netsim.space.packets import POOL, PacketSet
+from netsim.space.packets import PacketSet
+from netsim.space.pool import POOL
 
 FROM = 300
 """Shorter chains are compared by diagrams."""

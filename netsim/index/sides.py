@@ -19,7 +19,7 @@ from netsim.index.rowwise import OUTCOMES, Listed, listed
 from netsim.rules.journey import base_order
 from netsim.rules.model import ActionKind, Outcome, Point, Rule, Verdict
 from netsim.space.diagram import AND, FALSE, LESS, OR, Operation
-from netsim.space.packets import POOL, VARIABLE_LEVELS
+from netsim.space.pool import POOL, VARIABLE_LEVELS
 
 
 @attrs.frozen(slots=True)

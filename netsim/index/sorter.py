@@ -34,7 +34,7 @@ from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.kernels import engine, kernel
 from netsim.space.diagram import FALSE, TERMINALS, TRUE
 from netsim.space.fields import FIELDS, LEVEL_MAXIMA, Kind
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 
 I64 = NDArray[np.int64]
 Sets = Sequence[tuple[int, int]]

@@ -19,7 +19,7 @@ from netsim.index.boxrows import Columns, columns_of
 from netsim.index.rowaudit import BoxCover
 from netsim.index.rowdiff import first_takers
 from netsim.space.diagram import FALSE, LESS, NEXT, OR, OVERRIDE, THEN, WITHIN
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 
 DRAWN = 64
 """In how many rows that do otherwise points are drawn before diagrams are made."""

@@ -13,7 +13,7 @@ import attrs
 
 from netsim.space.diagram import TRUE, LevelMap, Shift
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS, LEVEL_MAXIMA, CtStatus, Family
-from netsim.space.packets import POOL, remembered
+from netsim.space.pool import POOL, remembered
 from netsim.space.transform import Transformation, agreement
 
 

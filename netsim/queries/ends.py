@@ -15,7 +15,7 @@ import attrs
 
 from netsim.space.diagram import AND, FALSE, LESS, OR, TRUE, Operation
 from netsim.space.fields import ADDRESS_FIELDS, Family, merge_ranges
-from netsim.space.packets import POOL, condition_node
+from netsim.space.pool import POOL, condition_node
 from netsim.space.transform import Transformation
 from netsim.topology.model import Host
 from netsim.topology.network import Instance, Network

@@ -16,7 +16,7 @@ import attrs
 from netsim.queries.traffic import misdirected
 from netsim.space.diagram import AND, FALSE, LESS, OR
 from netsim.space.fields import Family
-from netsim.space.packets import POOL, VARIABLE_LEVELS
+from netsim.space.pool import POOL, VARIABLE_LEVELS
 
 if TYPE_CHECKING:
     from netsim.queries.travellers import Traveller

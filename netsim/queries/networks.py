@@ -35,7 +35,8 @@ from netsim.rules.model import ActionKind, Nat, Netmap, Point, Rule, RuleSet
 from netsim.source import NOWHERE
 from netsim.space.diagram import AND, OR
 from netsim.space.fields import FIELDS, Family
-from netsim.space.packets import EVERYTHING, NOTHING, POOL, PacketSet
+from netsim.space.packets import EVERYTHING, NOTHING, PacketSet
+from netsim.space.pool import POOL
 from netsim.topology.forwarding import explain_route, forwarding
 from netsim.topology.model import Device
 from netsim.topology.network import Network, register

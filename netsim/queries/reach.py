@@ -26,7 +26,8 @@ from netsim.rules.model import Chain, Rule
 from netsim.space.diagram import AND, FALSE, LESS, OR
 from netsim.space.fields import Family, Range
 from netsim.space.packet import Packet
-from netsim.space.packets import NOTHING, POOL, VARIABLE_LEVELS, PacketSet, address_set
+from netsim.space.packets import NOTHING, PacketSet, address_set
+from netsim.space.pool import POOL, VARIABLE_LEVELS
 from netsim.space.transform import IDENTITY
 from netsim.topology.model import Assumption, Service
 from netsim.topology.network import Instance, Network, register

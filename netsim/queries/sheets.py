@@ -25,7 +25,8 @@ from netsim.queries.sweep import Bundle, bundles, sweep
 from netsim.queries.traffic import Traffic, for_family
 from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS, LEVEL_MAXIMA, Family, Range, merge_ranges
-from netsim.space.packets import POOL, PacketSet, field_node
+from netsim.space.packets import PacketSet
+from netsim.space.pool import POOL, field_node
 from netsim.space.transform import Transformation
 from netsim.topology.network import Instance, Network
 

@@ -31,7 +31,7 @@ from netsim.space.fields import (
     interface_value,
     merge_ranges,
 )
-from netsim.space.packets import POOL, condition_node
+from netsim.space.pool import POOL, condition_node
 from netsim.topology.addresses import Addresses, addresses_of, less
 from netsim.topology.model import Device, Interface, NextHop, Prefix
 from netsim.topology.network import Instance, Network, register

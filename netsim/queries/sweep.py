@@ -30,7 +30,8 @@ from netsim.queries.travellers import Steps, Traveller
 from netsim.rules.model import Tracking
 from netsim.space.diagram import AND, FALSE, OR
 from netsim.space.fields import FIELDS, Family
-from netsim.space.packets import NOTHING, POOL, PacketSet, field_node
+from netsim.space.packets import NOTHING, PacketSet
+from netsim.space.pool import POOL, field_node
 from netsim.space.transform import IDENTITY, Transformation
 from netsim.topology.model import Device, Interface
 from netsim.topology.network import Instance, Network

@@ -40,7 +40,7 @@ from netsim.space.fields import (
     State,
     interface_value,
 )
-from netsim.space.packets import POOL, condition_node
+from netsim.space.pool import POOL, condition_node
 from netsim.space.transform import Transformation, constant
 from netsim.topology.forwarding import Forward, explain_route
 from netsim.topology.model import Device, Interface, NextHop

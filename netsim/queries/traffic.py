@@ -23,7 +23,8 @@ from netsim.space.fields import (
     TcpFlag,
 )
 from netsim.space.packet import PROTOCOL_NAMES, PROTOCOL_NUMBERS, protocol_number
-from netsim.space.packets import NOTHING, POOL, PacketSet, number_ranges, packets
+from netsim.space.packets import NOTHING, PacketSet, number_ranges, packets
+from netsim.space.pool import POOL
 from netsim.space.transform import Transformation, agreement, bits
 
 EPHEMERAL: Range = (1024, 65535)

@@ -154,16 +154,3 @@ def show_range(family: Family, low: int, high: int) -> str:
     if size & (size - 1) == 0 and low % size == 0:
         return f"{show_address(family, low)}/{family.bits - (size.bit_length() - 1)}"
     return f"{show_address(family, low)}-{show_address(family, high)}"
-
-
-def to_prefixes(family: Family, found: Iterable[Range]) -> list[str]:
-    """The shortest list of prefixes with exactly these addresses, as text."""
-    result: list[str] = []
-    for low, high in found:
-        while low <= high:
-            size = low & -low or 1 << family.bits
-            while size > high - low + 1:
-                size >>= 1
-            result.append(show_range(family, low, low + size - 1))
-            low += size
-    return result

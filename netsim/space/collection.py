@@ -53,10 +53,10 @@ class Kept(ABC):
         self._asked = 0
         self._before = 0  # bytes when the outermost question began
         self._left = 0  # bytes that the last collection left
-        self._handles: list[weakref.ref[Any]] = []
+        self._handles: list[weakref.ref[Handle]] = []
         self._handles_checked = 1024
         self._caches: list[Callable[[], None]] = []
-        self._moves: list[tuple[Any, int]] | None = None  # what a collection has not told its handles yet
+        self._moves: list[tuple[Handle, int]] | None = None  # what a collection has not told its handles yet
 
     # What an engine says
 
@@ -78,7 +78,7 @@ class Kept(ABC):
 
     # Who holds nodes
 
-    def hold(self, handle: Any) -> None:
+    def hold(self, handle: Handle) -> None:
         """The nodes of a handle are kept as long as there is the handle. Raises `LookupError` for an id of before."""
         self.check(handle._node)
         with self.lock:  # a list that is replaced loses what is appended meanwhile

@@ -230,11 +230,6 @@ def interface_name(value: int) -> str:
     return value.to_bytes(16, "big").rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
-def has_ports(protocol: int | None) -> bool:
-    """Whether packets of `protocol` carry ports (in their first fragment)."""
-    return protocol in PORT_PROTOCOLS
-
-
 def dependents(name: str) -> tuple[str, ...]:
     """The fields that exist only because of the value of field `name`, transitively."""
     found: list[str] = []

@@ -16,16 +16,13 @@ A set made of no packets is empty, `EVERYTHING.every(f)` is everything, `NOTHING
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from netsim.space import addresses
 from netsim.space.addresses import PrefixLike, Ranges
-from netsim.space.collection import Computed
-from netsim.space.compiled import make_pool
 from netsim.space.diagram import AND, FALSE, LESS, OR, TERMINALS, TRUE, XOR, Operation
 from netsim.space.fields import (
     ADDRESS_FIELDS,
@@ -48,129 +45,19 @@ from netsim.space.fields import (
     merge_ranges,
 )
 from netsim.space.packet import Packet, flags_value, protocol_number, state_value
+from netsim.space.pool import (
+    HALF,
+    POOL,
+    applies_node,
+    bits_node,
+    condition_node,
+    field_node,
+    well_formed_node,
+)
 from netsim.space.transform import Transformation
 
 if TYPE_CHECKING:
     import netaddr
-
-POOL = make_pool(LEVEL_MAXIMA)
-"""The pool of every packet set in this process. Whoever holds its ids does as `space.collection` says."""
-
-T = TypeVar("T")
-
-
-def kept(compute: Callable[[Any], T]) -> Computed[T]:
-    """An attribute that is computed once, and anew after a collection, since ids of `POOL` are in it."""
-    return Computed(POOL, compute)
-
-
-def remembered(size: int | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """A function whose last `size` results (None: all) are remembered until a collection, since ids are in them."""
-
-    def wrapped(function: Callable[..., T]) -> Callable[..., T]:
-        found = lru_cache(maxsize=size)(function)
-        POOL.cache(found.cache_clear)
-        return found
-
-    return wrapped
-
-
-_HALF = (1 << 64) - 1
-VARIABLE_LEVELS = frozenset(FIELDS["variables"].levels)
-
-
-# Diagrams of single fields
-
-
-def field_node(field: Field, ranges: tuple[Range, ...]) -> int:
-    """The points whose value of an interval field is in `ranges`, wherever the field applies or not."""
-    if len(field.levels) == 1:
-        return POOL.interval(field.level, ranges)
-    high, low = field.levels
-    # One pass over the upper halves: whole halves are TRUE, partial ones test the lower half.
-    parts: dict[int, list[Range]] = {}
-    whole: list[Range] = []
-    for first, last in ranges:
-        top, bottom = first >> 64, last >> 64
-        if top == bottom:
-            parts.setdefault(top, []).append((first & _HALF, last & _HALF))
-            continue
-        if first & _HALF:
-            parts.setdefault(top, []).append((first & _HALF, _HALF))
-            top += 1
-        if last & _HALF != _HALF:
-            parts.setdefault(bottom, []).append((0, last & _HALF))
-            bottom -= 1
-        if top <= bottom:
-            whole.append((top, bottom))
-    rows: list[tuple[int, int, int]] = [(a, b, TRUE) for a, b in whole]
-    for upper, halves in parts.items():
-        rows.append((upper, upper, POOL.interval(low, merge_ranges(halves))))
-    bounds: list[int] = []
-    children: list[int] = []
-    start = 0
-    for first, last, child in sorted(rows):
-        if first > start:
-            bounds.append(first - 1)
-            children.append(FALSE)
-        bounds.append(last)
-        children.append(child)
-        start = last + 1
-    if start <= _HALF:
-        bounds.append(_HALF)
-        children.append(FALSE)
-    return POOL.node(high, bounds, children)
-
-
-def bits_node(field: Field, care: int, value: int) -> int:
-    """The points with `field & care == value`."""
-    if value & ~care:
-        return FALSE
-    node = TRUE
-    for i in range(field.width - 1, -1, -1):
-        shift = field.width - 1 - i
-        if care >> shift & 1:
-            pair = (FALSE, node) if value >> shift & 1 else (node, FALSE)
-            node = POOL.node(field.levels[i], (0, 1), pair)
-    return node
-
-
-@remembered()
-def applies_node(name: str) -> int:
-    """The points to which field `name` applies."""
-    node = TRUE
-    for other, values in FIELDS[name].needs:
-        field = FIELDS[other]
-        if field.kind is Kind.BITS:
-            test = POOL.fold(OR, [bits_node(field, (1 << field.width) - 1, v) for v in values])
-        else:
-            test = field_node(field, merge_ranges([(v, v) for v in values]))
-        node = POOL.apply(AND, node, test)
-    return node
-
-
-@remembered()
-def well_formed_node() -> int:
-    """The points in which every field that does not apply is 0, and so are the unmodelled variables."""
-    node = TRUE
-    for name, field in FIELDS.items():
-        if name == "variables":
-            zero = bits_node(field, (1 << field.width) - 1, 0)
-        elif not field.needs:
-            continue
-        else:
-            if field.kind is Kind.BITS:
-                zero = bits_node(field, (1 << field.width) - 1, 0)
-            else:
-                zero = field_node(field, ((0, 0),))
-            zero = POOL.apply(OR, applies_node(name), zero)
-        node = POOL.apply(AND, node, zero)
-    return node
-
-
-def condition_node(name: str, ranges: tuple[Range, ...]) -> int:
-    """The packets to which interval field `name` applies with a value in `ranges`."""
-    return POOL.apply(AND, applies_node(name), field_node(FIELDS[name], ranges))
 
 
 def _levels(name: str) -> list[int]:
@@ -414,10 +301,10 @@ def _joined(field: Field, path: Mapping[int, tuple[Range, ...]]) -> list[Range]:
     """The values of an interval field on a path, both halves of an IPv6 address put together."""
     if len(field.levels) == 1:
         return list(path.get(field.level, ((0, field.maximum),)))
-    tops = path.get(field.levels[0], ((0, _HALF),))
-    bottoms = path.get(field.levels[1], ((0, _HALF),))
-    if bottoms == ((0, _HALF),):
-        return [(low << 64, high << 64 | _HALF) for low, high in tops]
+    tops = path.get(field.levels[0], ((0, HALF),))
+    bottoms = path.get(field.levels[1], ((0, HALF),))
+    if bottoms == ((0, HALF),):
+        return [(low << 64, high << 64 | HALF) for low, high in tops]
     size = sum(high - low + 1 for low, high in tops)
     if size > 65_536:
         raise ValueError("this set's IPv6 addresses are not a list of ranges; look at boxes()")
@@ -446,8 +333,8 @@ def _box(path: Mapping[int, tuple[Range, ...]]) -> Box:
             try:
                 fields[name] = merge_ranges(_joined(field, path))
             except ValueError:  # two halves that are no list of ranges: show them as they are
-                fields[name + ".high"] = path.get(field.levels[0], ((0, _HALF),))
-                fields[name + ".low"] = path.get(field.levels[1], ((0, _HALF),))
+                fields[name + ".high"] = path.get(field.levels[0], ((0, HALF),))
+                fields[name + ".low"] = path.get(field.levels[1], ((0, HALF),))
     return Box(fields)
 
 
@@ -487,11 +374,6 @@ _QUIET: list[tuple[int, ...]] = [
 
 
 # Building sets
-
-
-def from_node(node: int) -> PacketSet:
-    """The set of a diagram of `POOL`."""
-    return PacketSet(node)
 
 
 def packet_set(packet: Packet) -> PacketSet:
@@ -632,7 +514,6 @@ def address_set(side: str, found: Ranges) -> PacketSet:
 __all__ = [
     "EVERYTHING",
     "NOTHING",
-    "POOL",
     "Box",
     "CtStatus",
     "PacketSet",

@@ -20,7 +20,7 @@ import attrs
 from netsim.space.addresses import show_address
 from netsim.space.diagram import AND, LESS, OR, TRUE, LevelMap, Shift
 from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, Family, Range, interface_value, merge_ranges
-from netsim.space.packets import POOL, bits_node, condition_node, field_node
+from netsim.space.pool import POOL, bits_node, condition_node, field_node
 from netsim.space.transform import Transformation, constant
 from netsim.topology.model import Device, NextHop, Prefix, Route, RouteRule, RouteType
 

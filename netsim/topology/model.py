@@ -159,10 +159,6 @@ class Device:
         """Its own addresses by interface, as `rules.bind` takes them."""
         return {i.name: [str(p) for p in i.addresses] for i in self.interfaces}
 
-    def owns(self, family: Family, address: int) -> bool:
-        """Whether an address is its own."""
-        return any(p.family is family and p.address == address for i in self.interfaces for p in i.addresses)
-
 
 @attrs.frozen(slots=True)
 class Host:

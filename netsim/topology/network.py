@@ -16,7 +16,7 @@ from netsim.rules.model import RuleSet
 from netsim.space.addresses import ranges as address_ranges
 from netsim.space.diagram import FALSE, OR
 from netsim.space.fields import ADDRESS_FIELDS, Family, Range, complement_ranges, merge_ranges
-from netsim.space.packets import POOL, condition_node, kept
+from netsim.space.pool import POOL, condition_node, kept
 from netsim.topology.addresses import Addresses, addresses_of, common, count, less
 from netsim.topology.forwarding import Forward, forwarding, grouped, martians, resolved, reverse_path
 from netsim.topology.model import Assumption, Device, Host, Prefix, Service, Subnet, Zone

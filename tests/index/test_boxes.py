@@ -12,7 +12,7 @@ from netsim.index.compile import Compiler
 from netsim.rules.model import Bits, Condition, In, RuleSet, Unmodelled
 from netsim.space.diagram import AND
 from netsim.space.fields import FIELDS, merge_ranges
-from netsim.space.packets import POOL, bits_node, field_node
+from netsim.space.pool import POOL, bits_node, field_node
 from tests.strategies import conditions
 
 _DIMENSIONS = ("ttl", "tos", ("mark", 0))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netsim.index.boxtree import BoxTree
 from netsim.index.rows import Rows
 from netsim.space.fields import FIELDS, LEVEL_MAXIMA, Kind
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 from tests.index.test_classifier import SHAPES, engines, random_rows, records
 
 

@@ -14,7 +14,8 @@ from netsim.rules.evaluate import Ruling, evaluate
 from netsim.rules.model import Outcome, Point, RuleSet
 from netsim.space import EVERYTHING, NOTHING, Packet, packets
 from netsim.space.fields import Family
-from netsim.space.packets import POOL, PacketSet
+from netsim.space.packets import PacketSet
+from netsim.space.pool import POOL
 from tests.strategies import edits, rule_sets, small_packets
 
 

@@ -27,7 +27,7 @@ from netsim.rules.model import RuleSet
 from netsim.space import packets
 from netsim.space.diagram import FALSE, OR, TRUE
 from netsim.space.fields import FIELDS, PORT_PROTOCOLS, Family
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 
 LEVELS = {FIELDS[name].level: name for name in (*ORDER, "fragment")}
 LISTS = ("site4_1k", "acl1_1k", "fw1_1k", "ipc1_1k")

@@ -17,7 +17,8 @@ from netsim.index.witness import Visits
 from netsim.rules.model import ActionKind, Point, RuleSet
 from netsim.space import NOTHING, Packet, packets
 from netsim.space.fields import Family
-from netsim.space.packets import EVERYTHING, POOL, PacketSet
+from netsim.space.packets import EVERYTHING, PacketSet
+from netsim.space.pool import POOL
 from tests.strategies import NATS, rule_sets, small_packets
 
 NATS_OPEN = [(nat,) for nat in NATS[1:]]

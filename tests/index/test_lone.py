@@ -15,7 +15,8 @@ from netsim.index.lone import MASKS
 from netsim.parsers.iptables import parse
 from netsim.rules.model import Outcome, Point, RuleSet
 from netsim.space.diagram import TRUE, UNION
-from netsim.space.packets import POOL, VARIABLE_LEVELS, packets
+from netsim.space.packets import packets
+from netsim.space.pool import POOL, VARIABLE_LEVELS
 from tests.index.test_rowwise import OTHER, PLAIN, line
 from tests.strategies import rule_sets
 

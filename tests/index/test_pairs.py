@@ -12,7 +12,7 @@ from netsim.index.pairs import Overlaps, pairs, summary
 from netsim.rules.model import ActionKind, Rule, RuleSet
 from netsim.space.diagram import AND, LESS
 from netsim.space.fields import Family
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 from tests.strategies import rule_sets
 
 

@@ -20,7 +20,7 @@ from netsim.rules.model import ActionKind, Point, Rule, RuleSet, Unmodelled
 from netsim.space import EVERYTHING, Packet
 from netsim.space.diagram import AND, DIFFER
 from netsim.space.fields import Family
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 from tests.strategies import NATS, rule_sets, small_packets
 
 OPEN = [(nat,) for nat in NATS[1:]]

@@ -13,7 +13,7 @@ from netsim.errors import BudgetExceeded, Limits
 from netsim.index import rowdiff
 from netsim.index.rowdiff import compare_rows
 from netsim.index.rows import INTERVALS, Rows
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 from tests.index.test_boxtree import levels
 from tests.index.test_classifier import SHAPES, engines, random_rows, records
 from tests.index.test_rowaudit import POINTS, small_rows

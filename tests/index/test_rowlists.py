@@ -10,7 +10,7 @@ from netsim.index.boxes import cover
 from netsim.index.boxtree import BoxTree
 from netsim.index.rowaudit import audit_rows
 from netsim.index.rowdiff import compare_rows
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 from tests.index.test_boxtree import levels
 from tests.index.test_rowaudit import as_box
 from tests.index.test_rowdiff import chosen, edited

@@ -15,7 +15,8 @@ from netsim.index.sides import first_deciders
 from netsim.parsers.iptables import parse
 from netsim.rules.model import ActionKind, Point, RuleSet, Verdict
 from netsim.space.fields import Family
-from netsim.space.packets import EVERYTHING, POOL, PacketSet
+from netsim.space.packets import EVERYTHING, PacketSet
+from netsim.space.pool import POOL
 from tests.index.test_rowwise import OTHER, PLAIN, line
 from tests.strategies import rule_sets
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from netsim.space import Family, Packet
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 from netsim.topology.forwarding import forwarding
 from netsim.topology.model import Device, Interface, Prefix
 from netsim.topology.routes import parse_routes, parse_rules, prefix

@@ -44,7 +44,8 @@ from netsim.rules.model import (
 from netsim.source import Source
 from netsim.space.diagram import AND
 from netsim.space.fields import FIELDS, Family, Range, complement_ranges, interface_prefix, interface_value
-from netsim.space.packets import POOL, PacketSet, field_node, packets
+from netsim.space.packets import PacketSet, packets
+from netsim.space.pool import POOL, field_node
 
 TABLES = ("filter", "mangle", "nat", "raw")
 

@@ -13,7 +13,7 @@ import netsim
 from netsim.index.differ import Kind
 from netsim.queries.compare import Change, Comparison
 from netsim.space import Packet, PacketSet
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 from tests.queries.test_against_tracing import LINKS, Header, fate, parts, rules
 
 RANK = {"blocked": 0, "split": 1, "allowed": 2}

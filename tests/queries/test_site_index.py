@@ -26,7 +26,8 @@ from netsim.rules.model import Nat, Netmap, Point, RuleSet
 from netsim.space.diagram import FALSE, OR, TRUE
 from netsim.space.fields import Family
 from netsim.space.packet import Packet
-from netsim.space.packets import POOL, VARIABLE_LEVELS, packet_set
+from netsim.space.packets import packet_set
+from netsim.space.pool import POOL, VARIABLE_LEVELS
 from netsim.space.transform import IDENTITY
 from netsim.topology.forwarding import DEFAULT_RULES
 from netsim.topology.model import Device, Host, Interface, NextHop, Prefix, Route, RouteRule, RouteType

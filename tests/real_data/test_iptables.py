@@ -17,7 +17,8 @@ from netsim.rules.bind import bind
 from netsim.rules.model import RuleSet
 from netsim.space.diagram import AND, OR
 from netsim.space.fields import FIELDS, Family
-from netsim.space.packets import POOL, PacketSet, packets
+from netsim.space.packets import PacketSet, packets
+from netsim.space.pool import POOL
 from tests.parsers.test_write import check
 
 pytestmark = pytest.mark.real_data

@@ -12,7 +12,8 @@ from netsim.index import Index
 from netsim.rules.evaluate import evaluate
 from netsim.rules.model import Chain, Hook, Outcome, Point, RuleSet, Verdict
 from netsim.space import Packet
-from netsim.space.packets import EVERYTHING, POOL, packet_set
+from netsim.space.packets import EVERYTHING, packet_set
+from netsim.space.pool import POOL
 from tests.strategies import rule_sets, small_packets
 
 

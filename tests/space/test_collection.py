@@ -17,7 +17,8 @@ from netsim.errors import BudgetExceeded
 from netsim.space import diagram as d
 from netsim.space.collection import Computed
 from netsim.space.compiled import make_pool
-from netsim.space.packets import POOL, PacketSet, packets
+from netsim.space.packets import PacketSet, packets
+from netsim.space.pool import POOL
 from tests.space.test_diagram import ENGINES, MAXIMA, POINTS, build, new_pool, table
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import netsim
 from netsim.space import EVERYTHING, NOTHING, Packet, PacketSet, packets, transform
 from netsim.space.fields import FIELDS, PORT_PROTOCOLS
-from netsim.space.packets import POOL, packet_set
+from netsim.space.packets import packet_set
+from netsim.space.pool import POOL
 from tests.strategies import packet_sets, prefixes
 
 

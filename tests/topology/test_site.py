@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import netsim
 from netsim.errors import InputError, Limits
 from netsim.space import Family, Packet
-from netsim.space.packets import POOL
+from netsim.space.pool import POOL
 from netsim.topology.forwarding import best_routes, forwarding
 from netsim.topology.model import Device, Interface, NextHop, Prefix, Route, RouteRule, RouteType
 from netsim.topology.network import Network

@@ -33,7 +33,8 @@ from netsim.rules.model import (
 from netsim.space.diagram import AND, FALSE, LESS, OR, Const, LevelMap, Shift
 from netsim.space.fields import ADDRESS_FIELDS, FIELDS, LEVEL_MAXIMA, Family, Range, State, interface_value
 from netsim.space.packet import Packet
-from netsim.space.packets import EVERYTHING, NOTHING, POOL, VARIABLE_LEVELS, PacketSet, packets
+from netsim.space.packets import EVERYTHING, NOTHING, PacketSet, packets
+from netsim.space.pool import POOL, VARIABLE_LEVELS
 from netsim.space.transform import Transformation, bits, constant
 
 MANAGEMENT: Mapping[int, str] = {

@@ -23,7 +23,8 @@ from netsim.rules.model import ActionKind, Chain, Point, RuleSet
 from netsim.space.diagram import AND, LESS, OR
 from netsim.space.fields import FIELDS, Family, State
 from netsim.space.packet import Packet
-from netsim.space.packets import POOL, PacketSet, packets
+from netsim.space.packets import PacketSet, packets
+from netsim.space.pool import POOL
 from netsim.topology.model import Device
 from netsim.topology.network import Network, register
 

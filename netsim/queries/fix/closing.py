@@ -42,7 +42,8 @@ from netsim.rules.journey import is_filter
 from netsim.rules.model import ACCEPT, DROP, Bits, Chain, Condition, In, Point, Verdict
 from netsim.space.diagram import AND, OR, TRUE
 from netsim.space.fields import FIELDS
-from netsim.space.packets import NOTHING, POOL, PacketSet, applies_node, bits_node, condition_node
+from netsim.space.packets import NOTHING, PacketSet
+from netsim.space.pool import POOL, applies_node, bits_node, condition_node
 from netsim.topology.network import Network
 
 GROUPS = 24

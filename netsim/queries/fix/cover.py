@@ -39,7 +39,8 @@ from netsim.space.fields import (
     merge_ranges,
 )
 from netsim.space.packet import PROTOCOL_NAMES, Packet
-from netsim.space.packets import POOL, PacketSet, applies_node, condition_node
+from netsim.space.packets import PacketSet
+from netsim.space.pool import POOL, applies_node, condition_node
 
 UNCOUNTED = ("mark", "ctmark", "ttl", "mac", "ct_status", "direction")
 """The fields that no proposed rule tests, and that do not make packets others than those asked about.

@@ -37,7 +37,8 @@ from netsim.queries.fix.survey import Position, Survey, Visit, Where, plain, sur
 from netsim.queries.reach import Question
 from netsim.rules.model import ACCEPT, ActionKind, Chain, Nat, Netmap, Rule, Verdict
 from netsim.space.diagram import AND, FALSE, LESS, OR
-from netsim.space.packets import POOL, PacketSet
+from netsim.space.packets import PacketSet
+from netsim.space.pool import POOL
 from netsim.topology.network import Network
 
 Goal = tuple[Where, str]

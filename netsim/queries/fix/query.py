@@ -17,7 +17,8 @@ from netsim.queries.fix.survey import Where, survey
 from netsim.queries.reach import Question, Reachability, Status, question
 from netsim.queries.traffic import TrafficLike
 from netsim.space.fields import Range
-from netsim.space.packets import NOTHING, POOL, PacketSet, packets
+from netsim.space.packets import NOTHING, PacketSet, packets
+from netsim.space.pool import POOL
 from netsim.topology.edit import Edit
 from netsim.topology.network import Network, register
 

@@ -28,7 +28,8 @@ from netsim.queries.travellers import Hop, Stop, Traveller
 from netsim.rules.model import Chain, Point, Rule, Verdict
 from netsim.space.diagram import AND, FALSE, LESS, OR
 from netsim.space.fields import ABSENT, FIELDS, interface_value
-from netsim.space.packets import POOL, VARIABLE_LEVELS, PacketSet
+from netsim.space.packets import PacketSet
+from netsim.space.pool import POOL, VARIABLE_LEVELS
 from netsim.space.transform import Transformation, constant
 from netsim.topology.forwarding import Forward
 from netsim.topology.model import Device, NextHop
