@@ -108,8 +108,8 @@ class Limits:
     """Every limit of netsim in one place. Each is a named error, never a truncation.
 
     Sizes are in bytes, the others are counts. `nodes` bounds the decision-diagram nodes that one
-    compilation or question may create, `memory` the bytes of all of them: a question may add a quarter of it, and half
-    (as it is by default) is for what is kept between questions and during one; arrays that grow are copied. `rows` are the rows of a rule set's
+    compilation or question may create, `memory` the bytes of all of them: a question may add half of it, and
+    the other half is for what is kept between questions. `rows` are the rows of a rule set's
     chains with jumps expanded.
     """
 

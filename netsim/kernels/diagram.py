@@ -30,10 +30,27 @@ import cython
 TERMINALS = 32
 FULL = -1
 OVER = -2
+ASK = -3
+FORGOTTEN = 1
+"""The fate of a level where a function is made anew and the level is gone behind that; of one that stays it is 0."""
+CONSTANT = 2
+"""The fate of a level that has one value."""
+RENAMED = 3
+"""The fate of a level that has the value of another."""
+OTHER = 4
+"""The fate of a level whose nodes are asked for, one by one."""
+_FORGOTTEN = cython.declare(cython.uchar, FORGOTTEN)
+_CONSTANT = cython.declare(cython.uchar, CONSTANT)
+_RENAMED = cython.declare(cython.uchar, RENAMED)
+_OTHER = cython.declare(cython.uchar, OTHER)
 _MASK = cython.declare(cython.ulonglong, 0xFFFF_FFFF_FFFF_FFFF)
 _K1 = cython.declare(cython.ulonglong, 0x9E37_79B9_7F4A_7C15)
 _K2 = cython.declare(cython.ulonglong, 0xC2B2_AE3D_27D4_EB4F)
 OPERATIONS = 255
+WIDE = 128
+"""The most edges of a node that is not divided."""
+DIGIT = 4
+"""The bits by which a wide node is divided."""
 LARGEST = (1 << 28) - 1
 """The most nodes: a memo key holds an operation and two ids in 64 bits."""
 MEMO = 1 << 22
@@ -44,8 +61,11 @@ MEMO = 1 << 22
 class Nodes:
     """The arrays of one pool, over levels with these largest values; `memory` is their size in bytes."""
 
-    maxima: cython.ulonglong[::1]
-    level: cython.int[::1]
+    first_rung: cython.int[::1]
+    level: cython.int[::1]  # of a rung
+    shift: cython.int[::1]  # of a rung: the bits below its digit, 0 if its nodes are never divided
+    largest: cython.ulonglong[::1]  # of a rung
+    rung: cython.int[::1]
     start: cython.longlong[::1]
     digest: cython.uint[::1]  # of contents, for rehashing
     bound: cython.ulonglong[::1]
@@ -62,7 +82,8 @@ class Nodes:
     out_child: cython.int[::1]
     frame_a: cython.int[::1]
     frame_b: cython.int[::1]
-    frame_level: cython.int[::1]
+    frame_rung: cython.int[::1]
+    frame_largest: cython.ulonglong[::1]
     frame_out: cython.longlong[::1]
     at_a: cython.longlong[::1]
     end_a: cython.longlong[::1]
@@ -71,6 +92,12 @@ class Nodes:
     work: cython.int[::1]
     stamp: cython.uint[::1]
     epoch: cython.uint
+    fate: cython.uchar[::1]  # of a level while a function is made anew
+    constant: cython.ulonglong[::1]
+    image: cython.int[::1]
+    scratch: cython.int[::1]
+    done: cython.longlong
+    todo: cython.longlong
     base = cython.declare(cython.longlong, visibility="readonly")
     count = cython.declare(cython.int, visibility="readonly")
     edges = cython.declare(cython.longlong, visibility="readonly")
@@ -81,14 +108,36 @@ class Nodes:
     unique_mask: cython.ulonglong
     memo_mask: cython.ulonglong
     levels = cython.declare(cython.int, visibility="readonly")
+    wide: cython.longlong
+    digit: cython.int
+    digits: cython.ulonglong  # the largest digit
 
-    def __init__(self, maxima, ceiling):
+    def __init__(self, maxima, ceiling, wide=WIDE, digit=DIGIT):
         n = len(maxima)
         self.levels = n
         self.base = 0
-        self.maxima = memoryview(array("Q", maxima))
+        self.wide = wide
+        self.digit = digit
+        self.digits = (1 << digit) - 1
+        first, level, shift, largest = [], [], [], []
+        for number, maximum in enumerate(maxima):
+            first.append(len(level))
+            bits = int(maximum).bit_length()
+            whole = bits > digit and bits % digit == 0 and maximum + 1 == 1 << bits
+            for below in range(bits - digit, -1, -digit) if whole else (0,):
+                level.append(number)
+                shift.append(below)
+                largest.append((1 << (below + digit)) - 1 if whole else maximum)
+        first.append(len(level))
+        level.append(n)
+        shift.append(0)
+        largest.append(0)
+        self.first_rung = memoryview(array("i", first))
+        self.level = memoryview(array("i", level))
+        self.shift = memoryview(array("i", shift))
+        self.largest = memoryview(array("Q", largest))
         self.ceiling = ceiling
-        self.level = memoryview(array("i", [n]) * 1024)
+        self.rung = memoryview(array("i", [first[n]]) * 1024)
         self.start = _zeros("q", 1025)
         self.digest = _zeros("I", 1024)
         self.bound = _zeros("Q", 4096)
@@ -105,10 +154,11 @@ class Nodes:
         self.right = memoryview(array("i", [-1]) * (OPERATIONS * 32))
         self.same = memoryview(array("i", [-1]) * OPERATIONS)
         self.swaps = memoryview(array("i", [0]) * OPERATIONS)
-        depth = n + 2
+        depth = len(level) + 2
         self.frame_a = _zeros("i", depth)
         self.frame_b = _zeros("i", depth)
-        self.frame_level = _zeros("i", depth)
+        self.frame_rung = _zeros("i", depth)
+        self.frame_largest = _zeros("Q", depth)
         self.frame_out = _zeros("q", depth)
         self.at_a = _zeros("q", depth)
         self.end_a = _zeros("q", depth)
@@ -117,6 +167,12 @@ class Nodes:
         self.work = _zeros("i", 32)
         self.stamp = _zeros("I", 32)
         self.epoch = 0
+        self.fate = memoryview(bytearray(n + 1))
+        self.constant = _zeros("Q", n + 1)
+        self.image = _zeros("i", 32)
+        self.scratch = _zeros("i", 32)
+        self.done = 0
+        self.todo = 0
         self.count = 32
         self.edges = 0
         self.most = 0
@@ -158,15 +214,60 @@ class Nodes:
         """The id of a place."""
         return self._outer(n)
 
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _divided(self, n: cython.int) -> cython.bint:
+        """Whether a node's edges go by its rung's digit, and not by all of the bits that are left."""
+        rung: cython.int = self.rung[n]
+        return self.shift[rung] > 0 and self.bound[self.start[n + 1] - 1] != self.largest[rung]
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _within(self, child: cython.int, rung: cython.int) -> cython.bint:
+        """Whether a child of a divided node of this rung is a part of it, and not a node of another level."""
+        return child >= 32 and self.level[self.rung[child]] == self.level[rung]
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _whole(self, n: cython.int) -> cython.bint:
+        """Whether the node at a place is not a part of a divided one."""
+        rung: cython.int = self.rung[n]
+        return self.first_rung[self.level[rung]] == rung
+
+    def canonical(self, n: cython.int) -> cython.bint:
+        """Whether the node at a place is one of a function: no part, and no shadow."""
+        return self._whole(n) and (not self._divided(n) or len(self._joined(n)) > self.wide)
+
+    def well_divided(self, n: cython.int) -> cython.bint:
+        """Whether a node has no more edges than it may, and its parts lie where they belong."""
+        rung: cython.int = self.rung[n]
+        i: cython.longlong
+        if not self._divided(n):
+            return self.shift[rung] == 0 or self.start[n + 1] - self.start[n] <= self.wide
+        for i in range(self.start[n], self.start[n + 1]):
+            if self._within(self.child[i], rung) and self.rung[self.child[i]] != rung + 1:
+                return False
+            if self.rung[self.child[i]] <= rung or self.bound[i] > self.digits:
+                return False
+        return True
+
     def level_of(self, node: cython.longlong) -> cython.int:
         """The level that a node tests; the number of levels for a terminal."""
-        return self.level[self.inner(node)]
+        return self.level[self.rung[self.inner(node)]]
 
     def bounds_of(self, node: cython.longlong) -> tuple:
         """The upper bounds of a node's edges."""
         n: cython.int = self.inner(node)
         if n < 32:
             return ()
+        if self._divided(n):
+            return tuple([bound for bound, _ in self._joined(n)])
         return tuple([self.bound[i] for i in range(self.start[n], self.start[n + 1])])
 
     def children_of(self, node: cython.longlong) -> tuple:
@@ -174,7 +275,45 @@ class Nodes:
         n: cython.int = self.inner(node)
         if n < 32:
             return ()
+        if self._divided(n):
+            return tuple([self._outer(child) for _, child in self._joined(n)])
         return tuple([self._outer(self.child[i]) for i in range(self.start[n], self.start[n + 1])])
+
+    @cython.cfunc
+    def _joined(self, n: cython.int) -> list:
+        """The edges of a divided node as if it were not."""
+        found: list = []
+        stack: list = [(n, 0)]
+        rung: cython.int = self.rung[n]
+        i: cython.longlong
+        while stack:
+            node, low = stack.pop()
+            if node < 0:  # a child beyond the level, up to `low`
+                self._joined_one(found, low, -node - 1)
+                continue
+            n = node
+            if not self._divided(n):
+                for i in range(self.start[n], self.start[n + 1]):
+                    self._joined_one(found, low + self.bound[i], self.child[i])
+                continue
+            parts: list = []
+            shift = self.shift[self.rung[n]]
+            digit = 0
+            for i in range(self.start[n], self.start[n + 1]):
+                last = self.bound[i]
+                if self._within(self.child[i], rung):
+                    parts += [(self.child[i], low + (d << shift)) for d in range(digit, last + 1)]
+                else:
+                    parts.append((-self.child[i] - 1, low + ((last + 1) << shift) - 1))
+                digit = last + 1
+            stack += reversed(parts)
+        return found
+
+    @cython.cfunc
+    def _joined_one(self, found: list, bound: object, child: object) -> cython.void:
+        if found and found[len(found) - 1][1] == child:
+            found.pop()
+        found.append((bound, child))
 
     def memory(self) -> int:
         """The bytes that nodes, edges and the tables over them take."""
@@ -183,58 +322,96 @@ class Nodes:
 
     @cython.cfunc
     def _gathered(self, root: cython.int) -> cython.longlong:
-        """Fills `work` with the nodes of a function, in no order, stamped with the epoch; returns how many."""
+        """Fills `work` with the nodes of a function, children before parents; returns how many.
+
+        Of a node whose level is to be constant only the child that stays is looked at.
+        """
         n: cython.int
-        c: cython.int
+        c: cython.int = 0
         i: cython.longlong
-        done: cython.longlong = 0
+        end: cython.longlong
         found: cython.longlong = 0
         epoch: cython.uint
-        if len(self.work) < len(self.level):
-            self.work = _zeros("i", len(self.level))
-            self.stamp = _zeros("I", len(self.level))
+        top: cython.int = 0
+        if root < 32:
+            return 0
+        if len(self.work) < len(self.rung):
+            self.work = _zeros("i", len(self.rung))
+            self.stamp = _zeros("I", len(self.rung))
             self.epoch = 0
         self.epoch += 1
         epoch = self.epoch
-        if root >= 32:
-            self.stamp[root] = epoch
-            self.work[0] = root
-            found = 1
         with cython.nogil:
-            while done < found:
-                n = self.work[done]
-                done += 1
-                for i in range(self.start[n], self.start[n + 1]):
+            self.stamp[root] = epoch
+            self._visit(0, root)
+            while top >= 0:
+                i = self.at_a[top]
+                end = self.end_a[top]
+                while i < end:
                     c = self.child[i]
+                    i += 1
                     if c >= 32 and self.stamp[c] != epoch:
-                        self.stamp[c] = epoch
-                        self.work[found] = c
-                        found += 1
+                        break
+                    c = 0
+                if c >= 32:
+                    self.at_a[top] = i
+                    self.stamp[c] = epoch
+                    top += 1
+                    self._visit(top, c)
+                    c = 0
+                else:
+                    self.work[found] = self.frame_a[top]
+                    found += 1
+                    top -= 1
         return found
 
     @cython.cfunc
-    def _sorted(self, root: cython.int) -> list:
-        """The places of a function's nodes, ascending: children before parents."""
-        found: cython.longlong = self._gathered(root)
-        return sorted([self.work[i] for i in range(found)])
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _visit(self, top: cython.int, n: cython.int) -> cython.void:
+        """A frame for the children of a node."""
+        self.frame_a[top] = n
+        if self.fate[self.level[self.rung[n]]] == _CONSTANT:
+            self.at_a[top] = self._toward(n, self.constant[self.level[self.rung[n]]])
+            self.end_a[top] = self.at_a[top] + 1
+        else:
+            self.at_a[top] = self.start[n]
+            self.end_a[top] = self.start[n + 1]
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _toward(self, n: cython.int, value: cython.ulonglong) -> cython.longlong:
+        """The edge of a node for a value of its level."""
+        if not self._whole(n):
+            value &= self.largest[self.rung[n]]
+        if self._divided(n):
+            value >>= self.shift[self.rung[n]]
+        return self._reach(self.start[n], self.start[n + 1], value)
 
     def reachable(self, root: cython.longlong) -> list:
-        """The nodes of a function, ascending: children before parents."""
-        return [self._outer(n) for n in self._sorted(self.inner(root))]
+        """The nodes of a function, children before parents."""
+        k: cython.longlong
+        found: cython.longlong = self._gathered(self.inner(root))
+        return [self._outer(self.work[k]) for k in range(found) if self._whole(self.work[k])]
 
     def touching(self, root: cython.longlong, levels) -> set:
         """The nodes of a function that test one of `levels` (flags, one for each level) at or below them."""
         n: cython.int
         i: cython.longlong
+        k: cython.longlong
         flags: cython.uchar[::1] = levels
         found: set = set()
-        nodes: list = self._sorted(self.inner(root))
+        size: cython.longlong = self._gathered(self.inner(root))
         epoch: cython.uint
         touches: cython.bint
         self.epoch += 1
         epoch = self.epoch
-        for n in nodes:
-            touches = flags[self.level[n]] != 0
+        for k in range(size):
+            n = self.work[k]
+            touches = flags[self.level[self.rung[n]]] != 0
             if not touches:
                 for i in range(self.start[n], self.start[n + 1]):
                     if self.child[i] >= 32 and self.stamp[self.child[i]] == epoch:
@@ -242,7 +419,8 @@ class Nodes:
                         break
             if touches:
                 self.stamp[n] = epoch
-                found.add(self._outer(n))
+                if self._whole(n):
+                    found.add(self._outer(n))
         return found
 
     def terminals(self, node: cython.longlong) -> set:
@@ -268,8 +446,8 @@ class Nodes:
         v: cython.ulonglong
         n: cython.int = self.inner(node)
         while n >= 32:
-            v = point[self.level[n]]
-            n = self.child[self._reach(self.start[n], self.start[n + 1], v)]
+            v = point[self.level[self.rung[n]]]
+            n = self.child[self._toward(n, v)]
         return n
 
     # Growing
@@ -282,11 +460,11 @@ class Nodes:
         """
         self.most = self.edges + edges
         self.wanted = 0
-        if self.count * 2 >= len(self.level):
-            room = len(self.level) * (4 if len(self.level) >= 65536 else 2)
-            level, start = _wider("i", self.level, room), _wider("q", self.start, room + 1)
+        if self.count * 2 >= len(self.rung):
+            room = len(self.rung) * (4 if len(self.rung) >= 65536 else 2)
+            rung, start = _wider("i", self.rung, room), _wider("q", self.start, room + 1)
             digest, unique = _wider("I", self.digest, room), _zeros("i", room * 2)
-            self.level, self.start, self.digest = level, start, digest
+            self.rung, self.start, self.digest = rung, start, digest
             self.unique, self.unique_mask = unique, room * 2 - 1
             self._rehash()
             if len(self.memo_key) < MEMO:
@@ -357,7 +535,7 @@ class Nodes:
         room: cython.longlong = _room(2 * to, 1024)
         edges: cython.longlong = _room(2 * edge, 4096)
         slots: cython.longlong = min(MEMO, 8 * room)
-        level: cython.int[::1] = _zeros("i", room)
+        rung: cython.int[::1] = _zeros("i", room)
         start: cython.longlong[::1] = _zeros("q", room + 1)
         bound: cython.ulonglong[::1] = _zeros("Q", edges)
         child: cython.int[::1] = _zeros("i", edges)
@@ -373,7 +551,7 @@ class Nodes:
             for n in range(count):
                 if n < 32 or moved[n] != 0:
                     moved[n] = to
-                    level[to] = self.level[n]
+                    rung[to] = self.rung[n]
                     start[to] = edge
                     if n >= 32:
                         for i in range(self.start[n], self.start[n + 1]):
@@ -383,7 +561,7 @@ class Nodes:
                     to += 1
             start[to] = edge
         self.base += count
-        self.level, self.start, self.bound, self.child = level, start, bound, child
+        self.rung, self.start, self.bound, self.child = rung, start, bound, child
         self.unique, self.unique_mask = unique, 2 * room - 1
         self.memo_key, self.memo_value, self.memo_mask = memo_key, memo_value, slots - 1
         self.digest, self.work, self.stamp, self.epoch = digest, work, stamp, 0
@@ -399,7 +577,7 @@ class Nodes:
         h: cython.ulonglong
         with cython.nogil:
             for n in range(32, self.count):
-                h = self.level[n]
+                h = self.rung[n]
                 for i in range(self.start[n], self.start[n + 1]):
                     h = self._mixed(h, self.bound[i], self.child[i])
                 self.digest[n] = cython.cast(cython.uint, h >> 32)
@@ -418,9 +596,9 @@ class Nodes:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def _unite(self, level: cython.int, first: cython.longlong) -> cython.int:
+    def _unite(self, rung: cython.int, first: cython.longlong) -> cython.int:
         """The one node of the edges `first .. out` of the stack, two at least; `FULL` or `OVER` if there is no room."""
-        h: cython.ulonglong = level
+        h: cython.ulonglong = rung
         i: cython.longlong
         n: cython.int
         size: cython.longlong = self.out - first
@@ -433,7 +611,7 @@ class Nodes:
             n = self.unique[slot]
             if n == 0:
                 break
-            if self.digest[n] == h and self.level[n] == level and self.start[n + 1] - self.start[n] == size:
+            if self.digest[n] == h and self.rung[n] == rung and self.start[n + 1] - self.start[n] == size:
                 base = self.start[n]
                 for i in range(size):
                     if (
@@ -448,13 +626,13 @@ class Nodes:
         if n >= self.ceiling:
             return -2
         if (
-            n + 1 >= self.level.shape[0]
+            n + 1 >= self.rung.shape[0]
             or self.edges + size > self.bound.shape[0]
             or self.edges + size > self.most
         ):
             self.wanted = size
             return -1
-        self.level[n] = level
+        self.rung[n] = rung
         self.digest[n] = cython.cast(cython.uint, h)
         base = self.edges
         self.start[n] = base
@@ -477,6 +655,7 @@ class Nodes:
             self.out_bound[self.out - 1] = bound
             return True
         if self.out >= self.out_bound.shape[0]:
+            self.wanted = 0
             return False
         self.out_bound[self.out] = bound
         self.out_child[self.out] = child
@@ -490,15 +669,168 @@ class Nodes:
         i: cython.longlong
         for i in range(size):
             if not self._push(0, bounds[i], self.inner(children[i])):
-                self.wanted = 0
                 return FULL
         if self.out == 1:
             self.out = 0
             return children[0]
-        found: cython.int = self._unite(level, 0)
+        found: cython.int = self._finished(self.first_rung[level], 0)
         if found >= 0:
             self.out = 0
         return self._outer(found)
+
+    # Wide nodes
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _finished(self, rung: cython.int, first: cython.longlong) -> cython.int:
+        """The node of the undivided edges `first .. out`, two at least; divided if they are many. Leaves the stack as it is."""
+        end: cython.longlong = self.out
+        if end - first <= self.wide or self.shift[rung] == 0:
+            return self._unite(rung, first)
+        result: cython.int = self._divide(rung, first)
+        if result >= 0:
+            self.out = end
+        return result
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _divide(self, rung: cython.int, i: cython.longlong) -> cython.int:
+        """The divided node of the edges from `i` up to the end of the stack, whatever their number."""
+        shift: cython.int = self.shift[rung]
+        mask: cython.ulonglong = (cython.cast(cython.ulonglong, 1) << shift) - 1
+        first: cython.longlong = self.out
+        part: cython.longlong
+        digit: cython.ulonglong = 0
+        last: cython.ulonglong
+        bound: cython.ulonglong
+        n: cython.int
+        while digit <= self.digits:
+            bound = self.out_bound[i]
+            last = bound >> shift
+            if bound & mask == mask:  # up to the end of a digit
+                if not self._push(first, last, self.out_child[i]):
+                    return -1
+                i += 1
+                digit = last + 1
+                continue
+            if last > digit:
+                if not self._push(first, last - 1, self.out_child[i]):
+                    return -1
+            part = self.out
+            while bound >> shift == last:
+                if not self._push(part, bound & mask, self.out_child[i]):
+                    return -1
+                if bound & mask == mask:
+                    break
+                i += 1
+                bound = self.out_bound[i]
+            if bound >> shift != last:
+                if not self._push(part, mask, self.out_child[i]):
+                    return -1
+            else:
+                i += 1
+            n = self._finished(rung + 1, part)
+            if n < 0:
+                return n
+            self.out = part
+            if not self._push(first, last, n):
+                return -1
+            digit = last + 1
+        return self._unite(rung, first)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _shadow(self, n: cython.int) -> cython.int:
+        """An undivided node as a divided one, which is no node of any function; `FULL` or `OVER`."""
+        rung: cython.int = self.rung[n]
+        i: cython.longlong
+        first: cython.longlong = self.out
+        key: cython.ulonglong = n  # no operation's
+        result: cython.int = self._known(key)
+        if result >= 0:
+            return result
+        for i in range(self.start[n], self.start[n + 1]):
+            if not self._push(first, self.bound[i], self.child[i]):
+                return -1
+        result = self._divide(rung, first)
+        if result >= 0:
+            self.out = first
+            self._keep(key, result)
+        return result
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _width(self, rung: cython.int, first: cython.longlong) -> cython.longlong:
+        """How many edges the divided ones `first .. out` would be undivided; more than `wide` is one more."""
+        i: cython.longlong
+        c: cython.int
+        left: cython.int
+        right: cython.int
+        before: cython.int = -1
+        digit: cython.ulonglong = 0
+        found: cython.longlong = 0
+        times: cython.longlong
+        for i in range(first, self.out):
+            c = self.out_child[i]
+            left = right = c
+            if self._within(c, rung):
+                if self._divided(c):
+                    return self.wide + 1
+                left = self.child[self.start[c]]
+                right = self.child[self.start[c + 1] - 1]
+                times = self.out_bound[i] - digit + 1
+                found += times * (self.start[c + 1] - self.start[c])
+                if left == right:
+                    found -= times - 1
+            else:
+                found += 1
+            if left == before:
+                found -= 1
+            if found > self.wide:
+                return self.wide + 1
+            before = right
+            digit = self.out_bound[i] + 1
+        return found
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _assembled(self, rung: cython.int, first: cython.longlong) -> cython.int:
+        """The node of the divided edges `first .. out`: undivided where they are few. Leaves the stack as it is."""
+        if self._width(rung, first) > self.wide:
+            return self._unite(rung, first)
+        shift: cython.int = self.shift[rung]
+        mask: cython.ulonglong = (cython.cast(cython.ulonglong, 1) << shift) - 1
+        end: cython.longlong = self.out
+        i: cython.longlong
+        j: cython.longlong
+        c: cython.int
+        result: cython.int
+        digit: cython.ulonglong = 0
+        for i in range(first, end):
+            c = self.out_child[i]
+            if self._within(c, rung):
+                while digit <= self.out_bound[i]:
+                    for j in range(self.start[c], self.start[c + 1]):
+                        if not self._push(end, (digit << shift) | self.bound[j], self.child[j]):
+                            return -1
+                    digit += 1
+            else:
+                digit = self.out_bound[i] + 1
+                if not self._push(end, (self.out_bound[i] << shift) | mask, c):
+                    return -1
+        if self.out - end == 1:
+            result = self.out_child[end]
+        else:
+            result = self._unite(rung, end)
+            if result < 0:
+                return result
+        self.out = end
+        return result
 
     # Combining
 
@@ -575,25 +907,40 @@ class Nodes:
     @cython.inline
     @cython.nogil
     @cython.exceptval(check=False)
-    def _enter(self, top: cython.int, a: cython.int, b: cython.int) -> cython.void:
-        """A frame for a pair of which one is a node."""
-        la: cython.int = self.level[a]
-        lb: cython.int = self.level[b]
-        level: cython.int = la if la < lb else lb
+    def _enter(self, top: cython.int, a: cython.int, b: cython.int) -> cython.int:
+        """A frame for a pair of which one is a node; negative if there is no room."""
+        la: cython.int = self.rung[a]
+        lb: cython.int = self.rung[b]
+        rung: cython.int = la if la < lb else lb
         self.frame_a[top] = a
         self.frame_b[top] = b
-        self.frame_level[top] = level
+        self.frame_rung[top] = rung
         self.frame_out[top] = self.out
-        if la == level:
+        self.frame_largest[top] = self.largest[rung]
+        if self.shift[rung] > 0:
+            if la == rung and self._divided(a):
+                self.frame_largest[top] = self.digits
+                if lb == rung and not self._divided(b):
+                    b = self._shadow(b)
+                    if b < 0:
+                        return b
+            elif lb == rung and self._divided(b):
+                self.frame_largest[top] = self.digits
+                if la == rung:
+                    a = self._shadow(a)
+                    if a < 0:
+                        return a
+        if la == rung:
             self.at_a[top] = self.start[a]
             self.end_a[top] = self.start[a + 1]
         else:
             self.at_a[top] = -1
-        if lb == level:
+        if lb == rung:
             self.at_b[top] = self.start[b]
             self.end_b[top] = self.start[b + 1]
         else:
             self.at_b[top] = -1
+        return 0
 
     @cython.cfunc
     @cython.inline
@@ -646,14 +993,16 @@ class Nodes:
         largest: cython.ulonglong
         known: cython.int
         self.out = 0
-        self._enter(0, a, b)
+        known = self._enter(0, a, b)
+        if known < 0:
+            return known
         while top >= 0:
             ia = self.at_a[top]
             ea = self.end_a[top]
             ib = self.at_b[top]
             eb = self.end_b[top]
             first = self.frame_out[top]
-            largest = self.maxima[self.frame_level[top]]
+            largest = self.frame_largest[top]
             while True:
                 if ia >= 0:
                     ha = self.bound[ia]
@@ -692,18 +1041,21 @@ class Nodes:
                         self.at_a[top] = ia
                         self.at_b[top] = ib
                         top += 1
-                        self._enter(top, ca, cb)
+                        known = self._enter(top, ca, cb)
+                        if known < 0:
+                            return known
                         break
                 if not self._push(first, high, result):
-                    self.wanted = 0
                     return -1
                 if high == largest:
-                    if self.out - first == 1:
+                    if largest != self.largest[self.frame_rung[top]]:
+                        result = self._assembled(self.frame_rung[top], first)
+                    elif self.out - first == 1:
                         result = self.out_child[first]
                     else:
-                        result = self._unite(self.frame_level[top], first)
-                        if result < 0:
-                            return result
+                        result = self._finished(self.frame_rung[top], first)
+                    if result < 0:
+                        return result
                     self.out = first
                     self._keep(self._key(code, self.frame_a[top], self.frame_b[top]), result)
                     top -= 1
@@ -742,6 +1094,215 @@ class Nodes:
                     break
                 ids[i] = n
         return pairs
+
+    # Making anew
+
+    def begin(self, root: cython.longlong, fate, constant) -> None:
+        """Prepares `remake`: what becomes of each level, and its value or the level whose value it takes."""
+        k: cython.longlong
+        most: cython.longlong = 32
+        level: cython.int
+        try:
+            for level in range(self.levels):
+                self.fate[level] = fate[level]
+                self.constant[level] = constant[level]
+            self.todo = self._gathered(self.inner(root))
+        finally:
+            for level in range(self.levels):
+                self.fate[level] = 0
+        self.done = 0
+        if len(self.image) < len(self.rung):
+            self.image = _zeros("i", len(self.rung))
+        for k in range(32):
+            self.image[k] = k
+        for k in range(self.todo):
+            most = max(most, self.start[self.work[k] + 1] - self.start[self.work[k]])
+        if len(self.scratch) < most:
+            self.scratch = _zeros("i", _room(most, 32))
+
+    def remake(
+        self, root: cython.longlong, fate, code: cython.int, within: cython.int, union: cython.int
+    ) -> cython.longlong:
+        """The function of which `begin` was told: an id, `FULL`, `OVER` or `ASK`. Call it again when there is room.
+
+        `code` joins what is forgotten; the other two are the operations to put children into intervals.
+        """
+        result: cython.int
+        flags: cython.uchar[::1] = fate
+        x: cython.int = self.inner(root)
+        with cython.nogil:
+            result = self._remake(flags, code, within, union)
+            if result >= 0:
+                result = self.image[x]
+        return self._outer(result)
+
+    def asked(self) -> tuple:
+        """The node at which `remake` stopped: its level, and its edges with the images of their children."""
+        n: cython.int = self.work[self.done]
+        edges: list = self._joined(n)
+        images: list = [self._outer(self.image[child]) for _, child in edges]
+        return self.level[self.rung[n]], tuple([bound for bound, _ in edges]), images
+
+    def tell(self, image: cython.longlong) -> None:
+        """The image of the node that was asked for."""
+        self.image[self.work[self.done]] = self.inner(image)
+        self.done += 1
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _remake(
+        self, fate: cython.uchar[::1], code: cython.int, within: cython.int, union: cython.int
+    ) -> cython.int:
+        """Children first. The image of a part is -1 where it is none of a part: the whole node is asked for then."""
+        n: cython.int
+        m: cython.int
+        level: cython.int
+        while self.done < self.todo:
+            n = self.work[self.done]
+            level = self.level[self.rung[n]]
+            if fate[level] == _CONSTANT:
+                m = self.image[self.child[self._toward(n, self.constant[level])]]
+            elif fate[level] == _FORGOTTEN:
+                m = self._joint(n, code)
+            elif fate[level] == _RENAMED:
+                m = -3
+                if self._whole(n) and not self._divided(n):
+                    m = self._moved(n, self.first_rung[self.constant[level]], within, union)
+            elif fate[level] == _OTHER:
+                m = -3
+            else:
+                m = self._kept(n, within, union)
+            if m == -3 and not self._whole(n):
+                self.image[n] = -1
+            elif m < 0:
+                return m
+            else:
+                self.image[n] = m
+            self.done += 1
+        return 0
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _kept(self, n: cython.int, within: cython.int, union: cython.int) -> cython.int:
+        """A node whose level stays, with the images of its children; `ASK` where that is no matter of this node alone."""
+        i: cython.longlong
+        m: cython.int
+        changed: cython.bint = False
+        above: cython.bint = False
+        rung: cython.int = self.rung[n]
+        for i in range(self.start[n], self.start[n + 1]):
+            m = self.image[self.child[i]]
+            if m < 0:
+                return -3
+            if m != self.child[i]:
+                changed = True
+                if self.rung[m] <= rung:
+                    above = True
+        if not changed:
+            return n
+        if not above:
+            return self._renewed(n)
+        if self._divided(n) or not self._whole(n):
+            return -3
+        return self._moved(n, rung, within, union)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _moved(self, n: cython.int, rung: cython.int, within: cython.int, union: cython.int) -> cython.int:
+        """An undivided node's intervals on a rung, with the images of its children, whatever levels they test."""
+        i: cython.longlong
+        j: cython.longlong
+        m: cython.int
+        where: cython.int
+        first: cython.longlong = self.start[n]
+        end: cython.longlong = self.start[n + 1]
+        size: cython.longlong = 0
+        above: cython.bint = False
+        self.out = 0
+        for i in range(first, end):
+            m = self.image[self.child[i]]
+            if self.rung[m] <= rung:
+                above = True
+                break
+            if not self._push(0, self.bound[i], m):
+                return -1
+        if not above:
+            return self.out_child[0] if self.out == 1 else self._finished(rung, 0)
+        for i in range(first, end):
+            m = self.image[self.child[i]]
+            for j in range(first, i):
+                if self.image[self.child[j]] == m:
+                    break
+            else:
+                if m == 0:
+                    continue
+                self.out = 0
+                for j in range(first, end):
+                    if not self._push(0, self.bound[j], 1 if self.image[self.child[j]] == m else 0):
+                        return -1
+                if self.out > 1:
+                    where = self._finished(rung, 0)
+                    if where < 0:
+                        return where
+                    m = self._apply(within, where, m)
+                    if m < 0:
+                        return m
+                self.scratch[size] = m
+                size += 1
+        return self._combined(size, union)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _renewed(self, n: cython.int) -> cython.int:
+        """A node with the images of its children."""
+        i: cython.longlong
+        rung: cython.int = self.rung[n]
+        self.out = 0
+        for i in range(self.start[n], self.start[n + 1]):
+            if not self._push(0, self.bound[i], self.image[self.child[i]]):
+                return -1
+        if self._divided(n):
+            return self._assembled(rung, 0)
+        if self.out == 1:
+            return self.out_child[0]
+        return self._finished(rung, 0)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _joint(self, n: cython.int, code: cython.int) -> cython.int:
+        """The images of a node's children, combined."""
+        i: cython.longlong
+        m: cython.int
+        size: cython.longlong = 0
+        for i in range(self.start[n], self.start[n + 1]):
+            m = self.image[self.child[i]]
+            if size == 0 or self.scratch[size - 1] != m:
+                self.scratch[size] = m
+                size += 1
+        return self._combined(size, code)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _combined(self, size: cython.longlong, code: cython.int) -> cython.int:
+        """The first places of `scratch`, one at least, combined as a balanced tree."""
+        i: cython.longlong
+        m: cython.int
+        while size > 1:
+            for i in range(size // 2):
+                m = self._apply(code, self.scratch[2 * i], self.scratch[2 * i + 1])
+                if m < 0:
+                    return m
+                self.scratch[i] = m
+            if size % 2:
+                self.scratch[size // 2] = self.scratch[size - 1]
+            size = (size + 1) // 2
+        return self.scratch[0]
 
 
 def _zeros(code: str, size: int):

@@ -11,8 +11,9 @@ A collection happens where the outermost question begins and the pool is larger 
 used half of the room that the last collection left; never while a question runs in any thread. It keeps what handles reach. An id of before it
 raises `LookupError` where its node is looked at: a rule that somebody broke is an error, never another set.
 
-A question may add a quarter of `memory` to what was there when it began, whatever was asked before it; so an
-answer does not depend on earlier questions. Nodes together stay below half of `memory`, since arrays that grow are copied.
+A question may add half of `memory` to what was there when it began, whatever was asked before it; so an
+answer does not depend on earlier questions. Nodes together stay below `memory`; an array that grows is copied, and the
+copy is for a moment besides.
 """
 
 from __future__ import annotations
@@ -96,23 +97,23 @@ class Kept(ABC):
     @property
     def allowed(self) -> int:
         """How many bytes the nodes may take while the present question runs."""
-        return min(self._before + self.memory // 4, self.memory // 2)
+        return min(self._before + self.memory // 2, self.memory)
 
     def too_much(self) -> BudgetExceeded:
         """The error of a question that does not fit. The next one begins with a collection."""
         self._left = 0
-        if self._before + self.memory // 4 <= self.memory // 2:
+        if self._before + self.memory // 2 <= self.memory:
             return BudgetExceeded(
-                f"this needs more than {self.memory // 4 >> 20} MiB of diagrams (a quarter of Limits.memory)"
+                f"this needs more than {self.memory // 2 >> 20} MiB of diagrams (half of Limits.memory)"
             )
         return BudgetExceeded(
-            f"this does not fit beside what was there, {self._before >> 20} MiB of diagrams (half of Limits.memory is "
+            f"this does not fit beside what was there, {self._before >> 20} MiB of diagrams (Limits.memory is "
             "for both); drop packet sets that are not needed, or generators of boxes that were not ended"
         )
 
     def due(self) -> bool:
         """Whether it is time to collect: half of the room that the last collection left is used."""
-        half = (self._left + self.memory // 2) // 2
+        half = (self._left + self.memory) // 2
         return self.bytes() > max(self.patience, min(2 * self._left, half))
 
     @contextmanager

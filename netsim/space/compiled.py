@@ -9,13 +9,13 @@ the interpreter's lock, so everything that may change the arrays holds the pool'
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.kernels import Engine, engine, kernel
 from netsim.space.diagram import LARGEST, Pool
-from netsim.space.operations import FALSE, TERMINALS, Operation
+from netsim.space.operations import FALSE, TERMINALS, UNION, WITHIN, Const, LevelMap, Operation, Shift
 
 T = TypeVar("T")
 NODE_BYTES = 20
@@ -36,8 +36,8 @@ class _Seen(Generic[T]):
 
     def __iter__(self) -> Iterator[int]:
         yield from range(TERMINALS)
-        first = TERMINALS + self._nodes.base
-        yield from range(first, first + self._nodes.count - TERMINALS)
+        places = range(TERMINALS, self._nodes.count)
+        yield from (place + self._nodes.base for place in places if self._nodes.canonical(place))
 
 
 class CompiledPool(Pool):
@@ -50,11 +50,16 @@ class CompiledPool(Pool):
         nodes: int = LARGEST,
         memory: int = DEFAULT_LIMITS.memory,
         choice: Engine | None = None,
+        wide: int = 0,
+        digit: int = 0,
     ) -> None:
+        """`wide` and `digit` say how wide nodes are divided (0: as measured best, `kernels.diagram`)."""
         module = kernel("diagram", choice)
         assert module
-        self._full, self._most, self._slots = module.FULL, module.LARGEST, module.OPERATIONS
-        self._nodes = module.Nodes(maxima, min(nodes, self._most))
+        self._kernel: Any = module
+        self._nodes = module.Nodes(
+            maxima, min(nodes, module.LARGEST), wide or module.WIDE, digit or module.DIGIT
+        )
         self._declared: dict[int, int] = {}
         super().__init__(maxima, nodes=nodes, memory=memory)
         self.level = _Seen(self._nodes, self._nodes.level_of)  # type: ignore[assignment]
@@ -68,7 +73,7 @@ class CompiledPool(Pool):
 
     @ceiling.setter
     def ceiling(self, nodes: int) -> None:
-        self._nodes.ceiling = min(nodes, self._most)
+        self._nodes.ceiling = min(nodes, self._kernel.LARGEST)
 
     def size(self) -> int:
         """The number of nodes and terminals."""
@@ -91,7 +96,7 @@ class CompiledPool(Pool):
 
     def _room(self, answer: int) -> None:
         """More room, or the error that says which limit is in the way."""
-        if answer != self._full:
+        if answer != self._kernel.FULL:
             raise BudgetExceeded(f"this needs more than {self.limit} diagram nodes (Limits.nodes)")
         edges = (self.allowed - self.bytes()) // NODE_BYTES
         if edges < max(1024, self._nodes.wanted):
@@ -111,23 +116,30 @@ class CompiledPool(Pool):
                 self._room(found)
         return int(found)
 
-    def _slot(self, operation: Operation) -> int:
-        """The number of an operation in the kernel; when they run out all are given out anew."""
-        slot = self._declared.get(operation.code)
-        if slot is None:
-            if len(self._declared) == self._slots:
-                self._nodes.forget()
-                self._declared.clear()
-            slot = self._declared[operation.code] = len(self._declared)
-            o = operation
-            self._nodes.declare(slot, o.table, o.left, o.right, o.same, int(o.commutative))
-        return slot
+    def _codes(self, *operations: Operation) -> list[int]:
+        """The numbers of operations in the kernel; when they run out all are given out anew."""
+        if len(self._declared) + len(operations) > self._kernel.OPERATIONS:
+            self._nodes.forget()
+            self._declared.clear()
+        codes = []
+        for o in operations:
+            code = self._declared.get(o.code)
+            if code is None:
+                code = self._declared[o.code] = len(self._declared)
+                self._nodes.declare(code, o.table, o.left, o.right, o.same, int(o.commutative))
+            codes.append(code)
+        return codes
+
+    def check_division(self) -> None:
+        """Raises `AssertionError` if a node is divided that is not wide, or the other way round, or badly."""
+        for place in range(TERMINALS, self._nodes.count):
+            assert self._nodes.well_divided(place), f"node {place + self._nodes.base}"
 
     def apply(self, operation: Operation, a: int, b: int) -> int:
         """The operation, point by point."""
         with self.lock:
-            slot = self._slot(operation)
-            while (found := self._nodes.apply(slot, a, b)) < 0:
+            [code] = self._codes(operation)
+            while (found := self._nodes.apply(code, a, b)) < 0:
                 self._room(found)
         return int(found)
 
@@ -136,6 +148,54 @@ class CompiledPool(Pool):
         with self.lock:
             found: list[int] = self._nodes.reachable(a)
         return found
+
+    def quantify(self, a: int, levels: Iterable[int], operation: Operation) -> int:
+        """The levels forgotten: `operation` (associative, commutative) over all of their values."""
+        fate, constant = self._fates()
+        for level in levels:
+            fate[level] = self._kernel.FORGOTTEN
+        return self._remade(a, fate, constant, {}, operation)
+
+    def substitute(self, a: int, mapping: Mapping[int, LevelMap], choices: Operation) -> int:
+        """The function a(t(x)) of x, where t puts `mapping` in the place of levels.
+
+        The outcomes of a `Choice` are joined with `choices`: OR or UNION for some choice, AND for every.
+        """
+        fate, constant = self._fates()
+        for level, by in mapping.items():
+            match by:
+                case Const(value):
+                    fate[level], constant[level] = self._kernel.CONSTANT, value
+                case Shift(source, ((0, top, 0),)) if top == self.maxima[source] == self.maxima[level]:
+                    fate[level], constant[level] = self._kernel.RENAMED, source
+                case _:
+                    fate[level] = self._kernel.OTHER
+        return self._remade(a, fate, constant, mapping, choices)
+
+    def _fates(self) -> tuple[bytearray, list[int]]:
+        """What becomes of each level, and the number that belongs to it: all stay."""
+        return bytearray(len(self.maxima) + 1), [0] * len(self.maxima)
+
+    def _remade(
+        self,
+        a: int,
+        fate: bytearray,
+        constant: list[int],
+        mapping: Mapping[int, LevelMap],
+        operation: Operation,
+    ) -> int:
+        """A function made anew, level by level; the kernel asks for nodes that it does not make itself."""
+        with self.lock:
+            self._nodes.begin(a, fate, constant)
+            while True:
+                found = self._nodes.remake(a, fate, *self._codes(operation, WITHIN, UNION))
+                if found == self._kernel.ASK:
+                    level, bounds, images = self._nodes.asked()
+                    self._nodes.tell(self._replace(level, bounds, images, mapping.get(level), operation))
+                elif found < 0:
+                    self._room(found)
+                else:
+                    return int(found)
 
     def touching(self, a: int, levels: Collection[int]) -> Container[int]:
         """The nodes of a function that test one of `levels`, at or below them."""
@@ -163,9 +223,9 @@ class CompiledPool(Pool):
             return super().fold(operation, operands, empty)
         with self.lock:
             ids = array("i", map(self._nodes.inner, operands))
-            slot = self._slot(operation)
+            [code] = self._codes(operation)
             while size > 1:
-                self._round(slot, ids, size)
+                self._round(code, ids, size)
                 if size % 2:
                     ids[size // 2] = ids[size - 1]
                 size = (size + 1) // 2
@@ -175,14 +235,14 @@ class CompiledPool(Pool):
         """The operands combined two by two: the first with the second, the third with the fourth, and so on."""
         with self.lock:
             ids = array("i", map(self._nodes.inner, operands))
-            self._round(self._slot(operation), ids, len(ids))
+            self._round(*self._codes(operation), ids, len(ids))
             return [int(self._nodes.outer(n)) for n in ids[: len(ids) // 2]]
 
-    def _round(self, slot: int, ids: array[int], size: int) -> None:
+    def _round(self, code: int, ids: array[int], size: int) -> None:
         """Each pair of the first `size` places combined, in place."""
         done = 0
-        while (done := self._nodes.fold(slot, ids, size, done)) < size // 2:
-            self._room(self._full if self.size() < self.ceiling else self._full - 1)
+        while (done := self._nodes.fold(code, ids, size, done)) < size // 2:
+            self._room(self._kernel.FULL if self.size() < self.ceiling else self._kernel.OVER)
 
 
 def make_pool(maxima: Sequence[int], choice: Engine | None = None) -> Pool:
