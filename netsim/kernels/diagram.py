@@ -1,6 +1,6 @@
 """The nodes of an interval decision diagram in flat arrays, and point-by-point operations on them.
 
-Theory of operation. Node `n` tests `level[n]`; its edges are `start[n] .. start[n + 1]` of the arrays `bound`
+Theory of operation. Node `n` tests the level of `rung[n]`; its edges are `start[n] .. start[n + 1]` of the arrays `bound`
 (inclusive upper bounds, ascending, the last is the level's largest value) and `child`. The first
 `TERMINALS` ids are terminals. Nodes are appended, never changed, so a child's id is smaller than its
 parent's. `unique` is an open hash table of ids over the contents of nodes; `memo` keeps results of
@@ -10,12 +10,21 @@ Ids that callers see are larger by `base` than the places in the arrays, those o
 moves what can be reached from some roots to the front of new, smaller arrays, in the order of ids, and raises `base` above
 every id given out before: an id of before a sweep is an `IndexError`, never another function.
 
-`apply` walks pairs of nodes with a stack of frames, one for each level at most; the edges of unfinished
+A *wide* node, of more than `WIDE` edges, is *divided*: its edges go by the first `DIGIT` bits of the value, and a child that depends on
+the bits that remain is a *part*, one rung below. Parts are nodes like others, so neighbours in space that differ in few places share the rest. Whether a
+node or a part is divided depends on its function alone, so equal functions stay equal ids; callers see whole nodes with all of
+their edges. Where a divided node meets a narrow one in `apply` the narrow one is looked at in its divided form, its *shadow*,
+which is no node of any function.
+
+`remake` puts constants and other levels in the place of levels, or forgets them: children first, so without a stack. What it does not do
+itself (`OTHER`, and wide nodes that move) it asks its caller for, one node at a time.
+
+`apply` walks pairs of nodes with a stack of frames, one for each rung at most; the edges of unfinished
 results lie on the stack `out`. Nothing here allocates: where an array is full the call returns `FULL`, the
 caller grows the arrays and calls again, and what was finished is found in the memo. The same algorithm,
 recursive and on tuples, is `space.diagram.Pool`, which the tests hold this one to.
 
-Numbers: 32 terminals; a result of -1 is `FULL`, of -2 `OVER` (the ceiling of nodes). In the tables of an
+Numbers: 32 terminals; a result of -1 is `FULL`, of -2 `OVER` (the ceiling of nodes), of -3 `ASK`. In the tables of an
 operation -1 says that nodes must be looked at, -2 that the left operand is the result, -3 the right one.
 """
 
@@ -326,7 +335,6 @@ class Nodes:
 
         Of a node whose level is to be constant only the child that stays is looked at.
         """
-        n: cython.int
         c: cython.int = 0
         i: cython.longlong
         end: cython.longlong
@@ -393,7 +401,6 @@ class Nodes:
 
     def reachable(self, root: cython.longlong) -> list:
         """The nodes of a function, children before parents."""
-        k: cython.longlong
         found: cython.longlong = self._gathered(self.inner(root))
         return [self._outer(self.work[k]) for k in range(found) if self._whole(self.work[k])]
 
@@ -715,9 +722,8 @@ class Nodes:
                 i += 1
                 digit = last + 1
                 continue
-            if last > digit:
-                if not self._push(first, last - 1, self.out_child[i]):
-                    return -1
+            if last > digit and not self._push(first, last - 1, self.out_child[i]):
+                return -1
             part = self.out
             while bound >> shift == last:
                 if not self._push(part, bound & mask, self.out_child[i]):

@@ -235,7 +235,8 @@ class CompiledPool(Pool):
         """The operands combined two by two: the first with the second, the third with the fourth, and so on."""
         with self.lock:
             ids = array("i", map(self._nodes.inner, operands))
-            self._round(*self._codes(operation), ids, len(ids))
+            [code] = self._codes(operation)
+            self._round(code, ids, len(ids))
             return [int(self._nodes.outer(n)) for n in ids[: len(ids) // 2]]
 
     def _round(self, code: int, ids: array[int], size: int) -> None:

@@ -17,6 +17,7 @@ import os
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -279,7 +280,23 @@ class Kernel:
                 self.handles[(*key, rule["handle"])] = counters[key]
 
     def judge(self, row: Row) -> Row:
-        """The kernel's answer on one packet: verdict, deciding rule, the packet after."""
+        """The kernel's answer on one packet: verdict, deciding rule, the packet after.
+
+        A busy kernel may hand a packet on later than we look. Its journey then ends where nothing drops, so it
+        is sent once more.
+        """
+        result = self._judged(row)
+        for pause in (0.02, 0.2):
+            decided = result["decided_by"]
+            if result["verdict"] != "drop" or (
+                decided and (decided["rule"] != "policy" or decided["table"] == "filter")
+            ):
+                break
+            time.sleep(pause)
+            result = self._judged(row)
+        return result
+
+    def _judged(self, row: Row) -> Row:
         self.flush()
         if row["state"] in ("established", "reply", "related"):
             self._entry(row)

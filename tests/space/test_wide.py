@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netsim import kernels
+from netsim.errors import BudgetExceeded
 from netsim.space import diagram as d
 from netsim.space.compiled import CompiledPool
 
-MAXIMA = (1, 255, 4, 63)
-"""Two levels that can be divided; the outer ones cannot, by any digit here, be more than 63 or 255 values."""
-POINTS = [(b % 2, b, b % 5, (b * 7 + c) % 64) for b in range(256) for c in (0, 31)]
+MAXIMA = (1, 255, 4, 255)
+"""Two levels that can be divided, and two that cannot."""
+POINTS = [(b % 2, b, b % 5, (b * 7 + c) % 256) for b in range(256) for c in (0, 131)]
+SAME = ((0, 255, 0),)
 DIVISIONS = ((2, 1), (3, 2), (6, 2), (2, 4), (1, 1))
 """How many edges are wide, and the bits of a digit."""
 ENGINES = ("uncompiled", "compiled")
@@ -52,7 +54,7 @@ def invariants(pool: CompiledPool) -> None:
 
 @pytest.mark.parametrize("choice", ENGINES)
 @pytest.mark.parametrize("division", DIVISIONS)
-@settings(max_examples=settings.default.max_examples // 2)  # each is ten functions and a hundred operations
+@settings(max_examples=settings().max_examples // 4)  # each is ten functions and a hundred operations
 @given(seed=st.integers(0, 10**6))
 def test_divided_nodes_are_the_plain_ones(choice: str, division: tuple[int, int], seed: int) -> None:
     pool, plain = divided(choice, *division), d.Pool(MAXIMA)
@@ -75,13 +77,19 @@ def test_divided_nodes_are_the_plain_ones(choice: str, division: tuple[int, int]
     assert pool.count(others[0]) == plain.count(ones[0])
     for levels in ((1,), (3,), (0, 1), (2, 3), (1, 3)):
         for i, operation in ((0, d.OR), (1, d.AND), (3, d.UNION)):
-            one, other = plain.quantify(ones[i], levels, operation), pool.quantify(others[i], levels, operation)
+            one, other = (
+                plain.quantify(ones[i], levels, operation),
+                pool.quantify(others[i], levels, operation),
+            )
             assert pool.digest(other) == plain.digest(one)
     mappings: list[dict[int, d.LevelMap]] = [
         {1: d.Const(77)},
         {1: d.Const(255), 3: d.Const(0), 2: d.Const(4)},
         {3: d.Const(17), 1: d.Choice(((3, 9), (200, 255)))},
-        {1: d.Shift(3, ((0, 63, 100),)), 0: d.Const(1)},
+        {1: d.Shift(3, ((0, 155, 100), (156, 255, -156))), 0: d.Const(1)},
+        {1: d.Shift(3, SAME), 3: d.Shift(1, SAME)},
+        {3: d.Shift(1, SAME), 2: d.Const(3)},
+        {1: d.Shift(3, SAME), 3: d.Choice(((0, 4), (90, 91))), 0: d.Parity((0,), 1)},
         {1: d.Shift(1, ((0, 100, 50), (101, 255, 0)))},
         {0: d.Parity((0,), 1)},
     ]
@@ -105,7 +113,7 @@ def test_a_function_of_low_bits_only_keeps_its_level(choice: str) -> None:
     assert pool.level[node] == 1
     assert pool.bounds[node] == tuple(range(256))
     assert pool.children[node] == (0, 1) * 128
-    assert pool.count(node) == 128 * 2 * 5 * 64
+    assert pool.count(node) == 128 * 2 * 5 * 256
     assert pool.negate(pool.negate(node)) == node
     assert pool.size() < d.TERMINALS + 24  # and not one edge for each value
     invariants(pool)
@@ -114,7 +122,7 @@ def test_a_function_of_low_bits_only_keeps_its_level(choice: str) -> None:
 @pytest.mark.parametrize("choice", ENGINES)
 def test_the_divided_form_of_a_narrow_node_is_nobodys(choice: str) -> None:
     pool = divided(choice, 4, 2)
-    wide = pool.node(1, range(0, 256), [i * i % 7 % 2 for i in range(256)])
+    wide = pool.node(1, range(256), [i * i % 7 % 2 for i in range(256)])
     narrow = pool.interval(1, ((3, 90),))
     both = pool.apply(d.AND, wide, narrow)
     assert pool.apply(d.LESS, narrow, both) == pool.apply(d.LESS, narrow, wide)
@@ -145,3 +153,51 @@ def test_levels_of_64_bits_are_divided() -> None:
         assert pool.count(found) == plain.count(expected)
         pool.check_invariants()
         pool.check_division()
+
+
+LONG = (2**16 - 1, 2**16 - 1, 3)
+
+
+def long_function(pool: d.Pool, rng: random.Random) -> int:
+    """Wide nodes; what is made of it is more than the first arrays hold."""
+    below = [pool.interval(2, ((i % 4, 3),)) for i in range(4)]
+    middle = []
+    for _ in range(60):
+        bounds = [*sorted(rng.sample(range(LONG[1]), rng.choice((3, 9, 30)))), LONG[1]]
+        middle.append(pool.node(1, bounds, [rng.choice(below) for _ in bounds]))
+    bounds = [*sorted(rng.sample(range(LONG[0]), 200)), LONG[0]]
+    return pool.node(0, bounds, [rng.choice(middle) for _ in bounds])
+
+
+@pytest.mark.parametrize("wide", [4, 10**6])
+@pytest.mark.parametrize("choice", ENGINES)
+def test_making_anew_finds_room(choice: Any, wide: int) -> None:
+    if choice == "compiled" and kernels.engine() != "compiled":
+        pytest.skip("nothing was compiled here")
+    swap: dict[int, d.LevelMap] = {0: d.Shift(1, ((0, LONG[0], 0),)), 1: d.Shift(0, ((0, LONG[0], 0),))}
+    plain = d.Pool(LONG)
+    node = long_function(plain, random.Random(5))
+    expected = [
+        plain.digest(plain.quantify(node, (0,), d.OR)),
+        plain.digest(plain.quantify(node, (1,), d.AND)),
+        plain.digest(plain.substitute(node, {1: d.Const(4711)}, d.OR)),
+        plain.digest(plain.substitute(node, swap, d.OR)),
+    ]
+    pool = CompiledPool(LONG, choice=choice, wide=wide, digit=4)
+    node = long_function(pool, random.Random(5))
+    found = [
+        pool.digest(pool.quantify(node, (0,), d.OR)),
+        pool.digest(pool.quantify(node, (1,), d.AND)),
+        pool.digest(pool.substitute(node, {1: d.Const(4711)}, d.OR)),
+        pool.digest(pool.substitute(node, swap, d.OR)),
+    ]
+    assert found == expected
+    small = CompiledPool(LONG, choice=choice, wide=wide, digit=4)
+    node = long_function(small, random.Random(5))
+    small.memory = 2 * small.bytes() + 2000
+    with pytest.raises(BudgetExceeded):
+        small.substitute(node, swap, d.OR)
+    with pytest.raises(BudgetExceeded):
+        small.quantify(node, (0,), d.XOR)
+    small.memory = pool.memory
+    assert small.digest(small.substitute(node, swap, d.OR)) == expected[-1]
