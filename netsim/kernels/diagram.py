@@ -457,6 +457,53 @@ class Nodes:
             n = self.child[self._toward(n, v)]
         return n
 
+    def pick(self, node: cython.longlong, start, wishes):
+        """A point where a function is not 0, None if there is none: level by level the first wish that is possible.
+
+        Else the smallest value. The wishes of level i are `start[i] .. start[i + 1]` of `wishes`.
+        """
+        level: cython.int
+        rung: cython.int
+        c: cython.int
+        i: cython.longlong
+        value: cython.ulonglong
+        low: cython.ulonglong
+        first: cython.longlong[::1] = start
+        wished: cython.ulonglong[::1] = wishes
+        n: cython.int = self.inner(node)
+        if n == 0:
+            return None
+        point: list = []
+        for level in range(self.levels):
+            if self.level[self.rung[n]] != level:
+                point.append(wished[first[level]] if first[level] < first[level + 1] else 0)
+                continue
+            c = 0
+            value = 0
+            for i in range(first[level], first[level + 1]):
+                if wished[i] > self.largest[self.first_rung[level]]:
+                    continue
+                c = n
+                while c >= 32 and self.level[self.rung[c]] == level:
+                    c = self.child[self._toward(c, wished[i])]
+                if c != 0:
+                    value = wished[i]
+                    break
+            while c == 0 or self.level[self.rung[c]] == level:
+                if c != 0:
+                    n = c
+                i = self.start[n]
+                low = 0
+                if self.child[i] == 0:
+                    low = self.bound[i] + 1
+                    i += 1
+                rung = self.rung[n]
+                value += low << self.shift[rung] if self._divided(n) else low
+                c = self.child[i]
+            n = c
+            point.append(value)
+        return point
+
     # Growing
 
     def grow(self, edges: cython.longlong) -> None:

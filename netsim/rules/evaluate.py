@@ -513,5 +513,7 @@ def _ruling(leaves: Sequence[_Leaf], reasons: tuple[Reason, ...]) -> Ruling:
 
 def _common(every: Sequence[Values]) -> Values:
     first = every[0]
+    if len(every) == 1:
+        return {k: None if isinstance(v, tuple) else v for k, v in first.items()}
     same = {k: all(o.get(k) == v for o in every) for k, v in first.items()}
     return {k: v if same[k] and not isinstance(v, tuple) else None for k, v in first.items()}

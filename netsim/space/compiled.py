@@ -8,8 +8,10 @@ the interpreter's lock, so everything that may change the arrays holds the pool'
 
 from __future__ import annotations
 
+import random
 from array import array
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import Any, Generic, TypeVar
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
@@ -142,6 +144,18 @@ class CompiledPool(Pool):
             while (found := self._nodes.apply(code, a, b)) < 0:
                 self._room(found)
         return int(found)
+
+    def pick(
+        self, a: int, wishes: Sequence[Sequence[int]] = (), rng: random.Random | None = None
+    ) -> list[int] | None:
+        """One point of a set, or None if it is empty; see the plain pool."""
+        if rng is not None:
+            return super().pick(a, wishes, rng)
+        missing = len(self.maxima) - len(wishes)
+        start = array("q", accumulate([*map(len, wishes), *[0] * missing], initial=0))
+        with self.lock:
+            found: list[int] | None = self._nodes.pick(a, start, array("Q", chain.from_iterable(wishes)))
+        return found
 
     def reachable(self, a: int) -> list[int]:
         """The nodes of a function, children before parents."""

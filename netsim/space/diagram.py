@@ -432,9 +432,10 @@ class Pool(Kept):
         if a == FALSE:
             return None
         point: list[int] = []
+        tested = self.level[a]
         for level, top in enumerate(self.maxima):
             wished = wishes[level] if level < len(wishes) else ()
-            if self.level[a] != level:
+            if level != tested:
                 if rng is not None and not wished:
                     point.append(rng.randint(0, top))
                 else:
@@ -459,6 +460,7 @@ class Pool(Kept):
                 chosen = (bounds[first - 1] + 1 if first else 0, children[first])
             point.append(chosen[0])
             a = chosen[1]
+            tested = self.level[a]
         return point
 
     def paths(self, a: int) -> Iterator[dict[int, tuple[Range, ...]]]:

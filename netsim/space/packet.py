@@ -43,6 +43,12 @@ PROTOCOL_NAMES: dict[int, str] = {}
 for _name, _number in PROTOCOL_NUMBERS.items():
     PROTOCOL_NAMES.setdefault(_number, _name)
 
+_LAYOUT = [
+    (name, 64 if len(field.levels) == 2 else 1, field.levels)
+    for name, field in FIELDS.items()
+    if name != "variables"
+]
+"""Of each field its levels, and the bits of each of them where there are several."""
 _FLAG_ORDER = ("SYN", "ACK", "FIN", "RST", "PSH", "URG", "ECE", "CWR")
 
 
@@ -294,13 +300,11 @@ class Packet:
     def from_point(cls, point: Sequence[int]) -> Packet:
         """The packet of one value for each level (unmodelled variables are left out)."""
         values: dict[str, int | None] = {}
-        for name, field in FIELDS.items():
-            if name == "variables":
-                continue
+        for name, step, levels in _LAYOUT:
             value = 0
-            for level in field.levels:
-                value = (value << (64 if len(field.levels) == 2 else 1)) | point[level]
-            values[name] = value if field.kind is Kind.BITS or len(field.levels) == 2 else point[field.level]
+            for level in levels:
+                value = value << step | point[level]
+            values[name] = value
         family = Family(values["family"] or 0)
         protocol, fragment = values["protocol"], values["fragment"]
         for side in ("src", "dst"):

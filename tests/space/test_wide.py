@@ -75,6 +75,9 @@ def test_divided_nodes_are_the_plain_ones(choice: str, division: tuple[int, int]
         one, other = plain.apply(operation, ones[i], ones[j]), pool.apply(operation, others[i], others[j])
         assert pool.digest(other) == plain.digest(one)
     assert pool.count(others[0]) == plain.count(ones[0])
+    wishes = [(), (3, 999, 77), (1,)], [(1,), (), (), (255, 100)], ()
+    for one, other in zip(ones, others, strict=True):
+        assert [pool.pick(other, w) for w in wishes] == [plain.pick(one, w) for w in wishes]
     for levels in ((1,), (3,), (0, 1), (2, 3), (1, 3)):
         for i, operation in ((0, d.OR), (1, d.AND), (3, d.UNION)):
             one, other = (
