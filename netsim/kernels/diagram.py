@@ -107,6 +107,7 @@ class Nodes:
     scratch: cython.int[::1]
     done: cython.longlong
     todo: cython.longlong
+    reason = cython.declare(cython.int, visibility="readonly")  # why a round of `fold` ended early
     base = cython.declare(cython.longlong, visibility="readonly")
     count = cython.declare(cython.int, visibility="readonly")
     edges = cython.declare(cython.longlong, visibility="readonly")
@@ -182,6 +183,7 @@ class Nodes:
         self.scratch = _zeros("i", 32)
         self.done = 0
         self.todo = 0
+        self.reason = 0
         self.count = 32
         self.edges = 0
         self.most = 0
@@ -457,6 +459,44 @@ class Nodes:
             n = self.child[self._toward(n, v)]
         return n
 
+    def points(self, node: cython.longlong, sizes: list) -> object:
+        """How many points a set has; `sizes[i]` is how many there are over the levels from i on."""
+        n: cython.int
+        c: cython.int
+        k: cython.longlong
+        i: cython.longlong
+        rung: cython.int
+        low: cython.ulonglong
+        root: cython.int = self.inner(node)
+        if root < 32:
+            return sizes[0] if root else 0
+        here: list = []  # how many points there are from a rung on
+        for rung in range(self.first_rung[self.levels]):
+            if self.first_rung[self.level[rung]] == rung:
+                here.append(sizes[self.level[rung]])
+            else:
+                here.append((int(self.largest[rung]) + 1) * sizes[self.level[rung] + 1])
+        here.append(1)
+        found: dict = {}
+        size: cython.longlong = self._gathered(root)
+        for k in range(size):
+            n = self.work[k]
+            rung = self.rung[n]
+            each = sizes[self.level[rung] + 1]  # points for each value of its edges
+            if self._divided(n):
+                each <<= self.shift[rung]
+            total = 0
+            low = 0
+            for i in range(self.start[n], self.start[n + 1]):
+                c = self.child[i]
+                if c >= 32:
+                    total += (int(self.bound[i] - low) + 1) * (each // here[self.rung[c]]) * found[c]
+                elif c > 0:
+                    total += (int(self.bound[i] - low) + 1) * each
+                low = self.bound[i] + 1
+            found[n] = total
+        return found[root] * (sizes[0] // here[self.rung[root]])
+
     def pick(self, node: cython.longlong, start, wishes):
         """A point where a function is not 0, None if there is none: level by level the first wish that is possible.
 
@@ -523,7 +563,7 @@ class Nodes:
             self._rehash()
             if len(self.memo_key) < MEMO:
                 old_key, old_value = self.memo_key, self.memo_value
-                size = min(MEMO, room * 8)
+                size = min(MEMO, room * 4)
                 key, value = _zeros("Q", size), _zeros("i", size)
                 self.memo_key, self.memo_value, self.memo_mask = key, value, size - 1
                 self._rememo(old_key, old_value)
@@ -588,7 +628,7 @@ class Nodes:
                         moved[self.child[i]] = 1
         room: cython.longlong = _room(2 * to, 1024)
         edges: cython.longlong = _room(2 * edge, 4096)
-        slots: cython.longlong = min(MEMO, 8 * room)
+        slots: cython.longlong = min(MEMO, 4 * room)
         rung: cython.int[::1] = _zeros("i", room)
         start: cython.longlong[::1] = _zeros("q", room + 1)
         bound: cython.ulonglong[::1] = _zeros("Q", edges)
@@ -1134,7 +1174,7 @@ class Nodes:
     ) -> cython.longlong:
         """One round of a balanced tree over places: `ids[i]` becomes ids[2 i] op ids[2 i + 1], for each pair of `size`.
 
-        Begins at pair `done` and returns how many are ready; fewer than all: call again when there is room.
+        Begins at pair `done` and returns how many are ready; fewer than all: `reason` is `FULL` or `OVER`.
         """
         i: cython.longlong
         n: cython.int
@@ -1143,6 +1183,7 @@ class Nodes:
             for i in range(done, pairs):
                 n = self._apply(code, ids[2 * i], ids[2 * i + 1])
                 if n < 0:
+                    self.reason = n
                     pairs = i
                     break
                 ids[i] = n

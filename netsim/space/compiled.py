@@ -145,6 +145,11 @@ class CompiledPool(Pool):
                 self._room(found)
         return int(found)
 
+    def _points(self, a: int, sizes: list[int]) -> int:
+        with self.lock:
+            found: int = self._nodes.points(a, sizes)
+        return found
+
     def pick(
         self, a: int, wishes: Sequence[Sequence[int]] = (), rng: random.Random | None = None
     ) -> list[int] | None:
@@ -257,7 +262,7 @@ class CompiledPool(Pool):
         """Each pair of the first `size` places combined, in place."""
         done = 0
         while (done := self._nodes.fold(code, ids, size, done)) < size // 2:
-            self._room(self._kernel.FULL if self.size() < self.ceiling else self._kernel.OVER)
+            self._room(self._nodes.reason)
 
 
 def make_pool(maxima: Sequence[int], choice: Engine | None = None) -> Pool:

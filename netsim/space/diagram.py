@@ -400,6 +400,10 @@ class Pool(Kept):
         members = set(wanted)
         for level in range(len(self.maxima) - 1, -1, -1):
             sizes[level] = sizes[level + 1] * (self.maxima[level] + 1 if level in members else 1)
+        return self._points(a, sizes)
+
+    def _points(self, a: int, sizes: list[int]) -> int:
+        """How many points a set has; `sizes[i]` is how many there are over the levels from i on."""
         memo: dict[int, int] = {}
 
         def walk(n: int) -> int:  # points over the levels from level[n] on
