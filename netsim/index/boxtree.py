@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from netsim.index.rows import INTERVALS, Rows
 from netsim.kernels import Engine, engine, handed, kernel
 from netsim.space.diagram import FALSE, TRUE
-from netsim.space.fields import FIELDS, LEVEL_MAXIMA
+from netsim.space.fields import FIELDS
 from netsim.space.pool import POOL
 
 U64 = NDArray[np.uint64]
@@ -239,41 +239,23 @@ class BoxTree:
     # As diagrams
 
     @cached_property
-    def _levels(self) -> list[tuple[int, int, int, int]]:
-        """(level, place of the column in a box, bit or -1, largest value), the last level first."""
+    def _levels(self) -> list[tuple[int, int, int]]:
+        """(level, place of the column in a box, bit or -1), the last level first."""
         found = []
         for k, c in enumerate(self.columns):
             name, _, half = c.partition(".")
             if k < len(self.intervals):
                 level = FIELDS[name].levels[1 if half == "low" else 0]
-                found.append((level, 2 * k, -1, LEVEL_MAXIMA[level]))
+                found.append((level, 2 * k, -1))
             else:
                 width, base = FIELDS[name].width, 64 if half == "high" else 0
                 for bit in range(min(64, width - base)):
-                    found.append((FIELDS[name].levels[width - 1 - base - bit], 2 * k, bit, 1))
+                    found.append((FIELDS[name].levels[width - 1 - base - bit], 2 * k, bit))
         return sorted(found, reverse=True)
 
     def nodes(self, boxes: U64, within: U64 | None = None) -> list[int]:
         """The diagrams of some boxes, inside a box that holds them all. The caller holds the pool's lock."""
-        frame = within.tolist() if within is not None else []
-        make, found = POOL.node, []
-        for box in boxes.tolist():
-            node = TRUE
-            for level, k, bit, top in self._levels:
-                low, high = box[k], box[k + 1]
-                if frame and low == frame[k] and high == frame[k + 1]:
-                    continue
-                if bit >= 0:
-                    if low >> bit & 1:
-                        node = make(level, (0, 1), (FALSE, node) if high >> bit & 1 else (node, FALSE))
-                elif low and high != top:
-                    node = make(level, (low - 1, high, top), (FALSE, node, FALSE))
-                elif low:
-                    node = make(level, (low - 1, top), (FALSE, node))
-                elif high != top:
-                    node = make(level, (high, top), (node, FALSE))
-            found.append(node)
-        return found
+        return POOL.boxes(np.ascontiguousarray(boxes), self._levels, () if within is None else within)
 
     def point_of(self, node: int) -> list[int]:
         """A point of a diagram that is not empty: a value for each column."""
@@ -283,7 +265,7 @@ class BoxTree:
             chosen[POOL.level[node]] = POOL.bounds[node][at]
             node = POOL.children[node][at]
         point = [0] * len(self.columns)
-        for level, k, bit, _ in self._levels:
+        for level, k, bit in self._levels:
             point[k // 2] |= chosen.get(level, 0) << max(0, bit)
         return point
 

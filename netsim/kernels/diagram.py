@@ -56,6 +56,8 @@ _MASK = cython.declare(cython.ulonglong, 0xFFFF_FFFF_FFFF_FFFF)
 _K1 = cython.declare(cython.ulonglong, 0x9E37_79B9_7F4A_7C15)
 _K2 = cython.declare(cython.ulonglong, 0xC2B2_AE3D_27D4_EB4F)
 OPERATIONS = 255
+BLOCK = cython.declare(cython.longlong, 64)
+ONE = cython.declare(cython.ulonglong, 1)
 WIDE = 128
 """The most edges of a node that is not divided."""
 DIGIT = 4
@@ -104,7 +106,6 @@ class Nodes:
     fate: cython.uchar[::1]  # of a level while a function is made anew
     constant: cython.ulonglong[::1]
     image: cython.int[::1]
-    scratch: cython.int[::1]
     done: cython.longlong
     todo: cython.longlong
     reason = cython.declare(cython.int, visibility="readonly")  # why a round of `fold` ended early
@@ -180,7 +181,6 @@ class Nodes:
         self.fate = memoryview(bytearray(n + 1))
         self.constant = _zeros("Q", n + 1)
         self.image = _zeros("i", 32)
-        self.scratch = _zeros("i", 32)
         self.done = 0
         self.todo = 0
         self.reason = 0
@@ -925,6 +925,75 @@ class Nodes:
         self.out = end
         return result
 
+    def boxes(
+        self,
+        boxes: cython.ulonglong[:, ::1],
+        frame: cython.ulonglong[::1],
+        levels: cython.int[::1],
+        ids: cython.int[::1],
+        done: cython.longlong,
+    ) -> cython.longlong:
+        """The places of boxes from box `done` on, into `ids`; returns how many are ready, and says in `reason` why not all.
+
+        `levels` holds three numbers for each level, the last level first: its number, where a box has its bounds, and a bit or -1. Bounds that are
+        those of `frame` (if there is one) are left out.
+        """
+        n: cython.int
+        row: cython.longlong
+        k: cython.longlong
+        at: cython.longlong
+        low: cython.ulonglong
+        high: cython.ulonglong
+        rung: cython.int
+        bit: cython.int
+        framed: cython.bint = frame.shape[0] > 0
+        rows: cython.longlong = boxes.shape[0]
+        size: cython.longlong = levels.shape[0] // 3
+        self.out = 0
+        with cython.nogil:
+            for row in range(done, rows):
+                n = 1
+                for k in range(size):
+                    at = levels[3 * k + 1]
+                    low = boxes[row, at]
+                    high = boxes[row, at + 1]
+                    if framed and low == frame[at] and high == frame[at + 1]:
+                        continue
+                    rung = self.first_rung[levels[3 * k]]
+                    bit = levels[3 * k + 2]
+                    if bit >= 0:
+                        if (low >> bit) & 1 == 0:
+                            continue
+                        low = high = (high >> bit) & 1
+                    n = self._interval(rung, low, high, n)
+                    if n < 0:
+                        break
+                if n < 0:
+                    self.reason = n
+                    rows = row
+                    break
+                ids[row] = n
+        return rows
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _interval(
+        self, rung: cython.int, low: cython.ulonglong, high: cython.ulonglong, n: cython.int
+    ) -> cython.int:
+        """`n` where the level has a value from `low` to `high`, nothing elsewhere."""
+        first: cython.longlong = self.out
+        if low > 0 and not self._push(first, low - 1, 0):
+            return -1
+        if not self._push(first, high, n):
+            return -1
+        if high < self.largest[rung] and not self._push(first, self.largest[rung], 0):
+            return -1
+        if self.out - first > 1:
+            n = self._finished(rung, first)
+        self.out = first
+        return n
+
     # Combining
 
     @cython.cfunc
@@ -1085,7 +1154,6 @@ class Nodes:
         high: cython.ulonglong
         largest: cython.ulonglong
         known: cython.int
-        self.out = 0
         known = self._enter(0, a, b)
         if known < 0:
             return known
@@ -1165,6 +1233,7 @@ class Nodes:
         result: cython.int
         x: cython.int = self.inner(a)
         y: cython.int = self.inner(b)
+        self.out = 0
         with cython.nogil:
             result = self._apply(code, x, y)
         return self._outer(result)
@@ -1179,6 +1248,7 @@ class Nodes:
         i: cython.longlong
         n: cython.int
         pairs: cython.longlong = size // 2
+        self.out = 0
         with cython.nogil:
             for i in range(done, pairs):
                 n = self._apply(code, ids[2 * i], ids[2 * i + 1])
@@ -1194,7 +1264,6 @@ class Nodes:
     def begin(self, root: cython.longlong, fate, constant) -> None:
         """Prepares `remake`: what becomes of each level, and its value or the level whose value it takes."""
         k: cython.longlong
-        most: cython.longlong = 32
         level: cython.int
         try:
             for level in range(self.levels):
@@ -1209,10 +1278,6 @@ class Nodes:
             self.image = _zeros("i", len(self.rung))
         for k in range(32):
             self.image[k] = k
-        for k in range(self.todo):
-            most = max(most, self.start[self.work[k] + 1] - self.start[self.work[k]])
-        if len(self.scratch) < most:
-            self.scratch = _zeros("i", _room(most, 32))
 
     def remake(
         self, root: cython.longlong, fate, code: cython.int, within: cython.int, union: cython.int
@@ -1261,7 +1326,7 @@ class Nodes:
                 m = self._joint(n, code)
             elif fate[level] == _RENAMED:
                 m = -3
-                if self._whole(n) and not self._divided(n):
+                if self._whole(n):
                     m = self._moved(n, self.first_rung[self.constant[level]], within, union)
             elif fate[level] == _OTHER:
                 m = -3
@@ -1280,7 +1345,7 @@ class Nodes:
     @cython.nogil
     @cython.exceptval(check=False)
     def _kept(self, n: cython.int, within: cython.int, union: cython.int) -> cython.int:
-        """A node whose level stays, with the images of its children; `ASK` where that is no matter of this node alone."""
+        """A node whose level stays, with the images of its children; `ASK` for a part that is none any more."""
         i: cython.longlong
         m: cython.int
         changed: cython.bint = False
@@ -1288,8 +1353,9 @@ class Nodes:
         rung: cython.int = self.rung[n]
         for i in range(self.start[n], self.start[n + 1]):
             m = self.image[self.child[i]]
-            if m < 0:
-                return -3
+            if m < 0:  # a part that is none any more
+                changed = above = True
+                break
             if m != self.child[i]:
                 changed = True
                 if self.rung[m] <= rung:
@@ -1298,61 +1364,13 @@ class Nodes:
             return n
         if not above:
             return self._renewed(n)
-        if self._divided(n) or not self._whole(n):
-            return -3
-        return self._moved(n, rung, within, union)
-
-    @cython.cfunc
-    @cython.nogil
-    @cython.exceptval(check=False)
-    def _moved(self, n: cython.int, rung: cython.int, within: cython.int, union: cython.int) -> cython.int:
-        """An undivided node's intervals on a rung, with the images of its children, whatever levels they test."""
-        i: cython.longlong
-        j: cython.longlong
-        m: cython.int
-        where: cython.int
-        first: cython.longlong = self.start[n]
-        end: cython.longlong = self.start[n + 1]
-        size: cython.longlong = 0
-        above: cython.bint = False
-        self.out = 0
-        for i in range(first, end):
-            m = self.image[self.child[i]]
-            if self.rung[m] <= rung:
-                above = True
-                break
-            if not self._push(0, self.bound[i], m):
-                return -1
-        if not above:
-            return self.out_child[0] if self.out == 1 else self._finished(rung, 0)
-        for i in range(first, end):
-            m = self.image[self.child[i]]
-            for j in range(first, i):
-                if self.image[self.child[j]] == m:
-                    break
-            else:
-                if m == 0:
-                    continue
-                self.out = 0
-                for j in range(first, end):
-                    if not self._push(0, self.bound[j], 1 if self.image[self.child[j]] == m else 0):
-                        return -1
-                if self.out > 1:
-                    where = self._finished(rung, 0)
-                    if where < 0:
-                        return where
-                    m = self._apply(within, where, m)
-                    if m < 0:
-                        return m
-                self.scratch[size] = m
-                size += 1
-        return self._combined(size, union)
+        return self._moved(n, rung, within, union) if self._whole(n) else -3
 
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
     def _renewed(self, n: cython.int) -> cython.int:
-        """A node with the images of its children."""
+        """A node with the images of its children, all of which lie below it."""
         i: cython.longlong
         rung: cython.int = self.rung[n]
         self.out = 0
@@ -1368,35 +1386,139 @@ class Nodes:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def _joint(self, n: cython.int, code: cython.int) -> cython.int:
-        """The images of a node's children, combined."""
+    def _spread(self, n: cython.int, rung: cython.int, low: cython.ulonglong) -> cython.bint:
+        """The edges of a node of `rung`'s level, or of a part that begins at `low`, undivided, with images; False: full.
+
+        Goes as deep as there are digits in a value.
+        """
         i: cython.longlong
-        m: cython.int
-        size: cython.longlong = 0
+        c: cython.int
+        shift: cython.int
+        digit: cython.ulonglong = 0
+        if not self._divided(n):
+            for i in range(self.start[n], self.start[n + 1]):
+                if not self._push(0, low + self.bound[i], self.image[self.child[i]]):
+                    return False
+            return True
+        shift = self.shift[self.rung[n]]
         for i in range(self.start[n], self.start[n + 1]):
-            m = self.image[self.child[i]]
-            if size == 0 or self.scratch[size - 1] != m:
-                self.scratch[size] = m
-                size += 1
-        return self._combined(size, code)
+            c = self.child[i]
+            if self._within(c, rung):
+                while digit <= self.bound[i]:
+                    if not self._spread(c, rung, low + (digit << shift)):
+                        return False
+                    digit += 1
+            else:
+                digit = self.bound[i] + 1
+                if not self._push(0, low + (self.bound[i] << shift) + ((ONE << shift) - 1), self.image[c]):
+                    return False
+        return True
 
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def _combined(self, size: cython.longlong, code: cython.int) -> cython.int:
-        """The first places of `scratch`, one at least, combined as a balanced tree."""
+    def _moved(self, n: cython.int, rung: cython.int, within: cython.int, union: cython.int) -> cython.int:
+        """A whole node's intervals on a rung, with the images of its children, whatever levels they test.
+
+        Where some test the rung or one above, each image is cut to its intervals, by blocks of edges, and the pieces are united.
+        """
+        i: cython.longlong
+        j: cython.longlong
+        m: cython.int
+        where: cython.int
+        block: cython.longlong
+        stop: cython.longlong
+        size: cython.longlong
+        pieces: cython.longlong
+        self.out = 0
+        if not self._spread(n, self.rung[n], 0):
+            return -1
+        size = self.out
+        if size == 1:
+            return self.out_child[0]
+        for i in range(size):
+            if self.rung[self.out_child[i]] <= rung:
+                break
+        else:
+            return self._finished(rung, 0)
+        block = 0
+        while block < size:
+            stop = block + BLOCK if block + BLOCK < size else size
+            for i in range(block, stop):
+                m = self.out_child[i]
+                for j in range(block, i):
+                    if self.out_child[j] == m:
+                        break
+                else:
+                    if m == 0:
+                        continue
+                    pieces = self.out
+                    if block > 0 and not self._push(pieces, self.out_bound[block - 1], 0):
+                        return -1
+                    for j in range(block, stop):
+                        if not self._push(pieces, self.out_bound[j], 1 if self.out_child[j] == m else 0):
+                            return -1
+                    if stop < size and not self._push(pieces, self.out_bound[size - 1], 0):
+                        return -1
+                    if self.out - pieces > 1:
+                        where = self._finished(rung, pieces)
+                        if where < 0:
+                            return where
+                        m = self._apply(within, where, m)
+                        if m < 0:
+                            return m
+                    self.out = pieces
+                    if not self._lay(m):
+                        return -1
+            block = stop
+        return self._combined(size, union)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _joint(self, n: cython.int, code: cython.int) -> cython.int:
+        """The images of a node's children, combined."""
         i: cython.longlong
         m: cython.int
+        self.out = 0
+        for i in range(self.start[n], self.start[n + 1]):
+            m = self.image[self.child[i]]
+            if (self.out == 0 or self.out_child[self.out - 1] != m) and not self._lay(m):
+                return -1
+        return self._combined(0, code)
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _lay(self, n: cython.int) -> cython.bint:
+        """A node on the stack, for `_combined`; False if it is full."""
+        if self.out >= self.out_bound.shape[0]:
+            self.wanted = 0
+            return False
+        self.out_child[self.out] = n
+        self.out += 1
+        return True
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _combined(self, first: cython.longlong, code: cython.int) -> cython.int:
+        """The nodes on the stack from `first` on, one at least, combined as a balanced tree."""
+        i: cython.longlong
+        m: cython.int
+        size: cython.longlong = self.out - first
         while size > 1:
             for i in range(size // 2):
-                m = self._apply(code, self.scratch[2 * i], self.scratch[2 * i + 1])
+                m = self._apply(code, self.out_child[first + 2 * i], self.out_child[first + 2 * i + 1])
                 if m < 0:
                     return m
-                self.scratch[i] = m
+                self.out_child[first + i] = m
             if size % 2:
-                self.scratch[size // 2] = self.scratch[size - 1]
+                self.out_child[first + size // 2] = self.out_child[first + size - 1]
             size = (size + 1) // 2
-        return self.scratch[0]
+            self.out = first + size
+        return self.out_child[first]
 
 
 def _zeros(code: str, size: int):

@@ -162,6 +162,16 @@ class CompiledPool(Pool):
             found: list[int] | None = self._nodes.pick(a, start, array("Q", chain.from_iterable(wishes)))
         return found
 
+    def boxes(self, boxes: Any, levels: Sequence[tuple[int, int, int]], frame: Any = ()) -> list[int]:
+        """The diagrams of boxes, one a row; see the plain pool."""
+        with self.lock:
+            ids, done = array("i", bytes(4 * len(boxes))), 0
+            flat = array("i", chain.from_iterable(levels))
+            inside = memoryview(frame if len(frame) else array("Q"))
+            while (done := self._nodes.boxes(memoryview(boxes), inside, flat, ids, done)) < len(boxes):
+                self._room(self._nodes.reason)
+            return [int(self._nodes.outer(n)) for n in ids]
+
     def reachable(self, a: int) -> list[int]:
         """The nodes of a function, children before parents."""
         with self.lock:

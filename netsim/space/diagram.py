@@ -26,6 +26,7 @@ import hashlib
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
 from netsim.space.collection import Kept
@@ -145,6 +146,27 @@ class Pool(Kept):
             bounds.append(top)
             children.append(outside)
         return self.branch(level, bounds, children)
+
+    def boxes(self, boxes: Any, levels: Sequence[tuple[int, int, int]], frame: Any = ()) -> list[int]:
+        """The diagrams of boxes, one a row of an array of 64-bit numbers, inside a box `frame` that holds them all.
+
+        `levels` says, the last level first, which columns of a row are a level's: (level, column, -1) for bounds, which are
+        inclusive, in two columns; (level, column, bit) for a bit of a mask and a value.
+        """
+        outer = frame.tolist() if len(frame) else ()
+        found = []
+        for box in boxes.tolist():
+            node = TRUE
+            for level, k, bit in levels:
+                low, high = box[k], box[k + 1]
+                if outer and low == outer[k] and high == outer[k + 1]:
+                    continue
+                if bit < 0:
+                    node = self.interval(level, ((low, high),), node)
+                elif low >> bit & 1:
+                    node = self.interval(level, ((high >> bit & 1,) * 2,), node)
+            found.append(node)
+        return found
 
     def branch(self, level: int, bounds: Sequence[int], children: Sequence[int]) -> int:
         """Like `node`, but the children may test this level or ones above it."""
