@@ -9,7 +9,7 @@ the interpreter's lock, so everything that may change the arrays holds the pool'
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from netsim.errors import DEFAULT_LIMITS, BudgetExceeded
@@ -150,7 +150,7 @@ class CompiledPool(Pool):
         return found
 
     def quantify(self, a: int, levels: Iterable[int], operation: Operation) -> int:
-        """The levels forgotten: `operation` (associative, commutative) over all of their values."""
+        """The levels forgotten: `operation` (associative, commutative, idempotent) over all of their values."""
         fate, constant = self._fates()
         for level in levels:
             fate[level] = self._kernel.FORGOTTEN
@@ -196,15 +196,6 @@ class CompiledPool(Pool):
                     self._room(found)
                 else:
                     return int(found)
-
-    def touching(self, a: int, levels: Collection[int]) -> Container[int]:
-        """The nodes of a function that test one of `levels`, at or below them."""
-        flags = bytearray(len(self.maxima) + 1)
-        for level in levels:
-            flags[level] = 1
-        with self.lock:
-            found: set[int] = self._nodes.touching(a, flags)
-        return found
 
     def terminals(self, a: int) -> set[int]:
         """The terminals that a function takes."""

@@ -201,3 +201,40 @@ def test_making_anew_finds_room(choice: Any, wide: int) -> None:
         small.quantify(node, (0,), d.XOR)
     small.memory = pool.memory
     assert small.digest(small.substitute(node, swap, d.OR)) == expected[-1]
+
+
+@pytest.mark.parametrize("choice", ENGINES)
+def test_equal_children_are_joined_once(choice: str) -> None:
+    """A wide node that is not divided, of few different children: no union of two of them for each pair of edges."""
+    pool = divided(choice, 3, 3)
+    rng = random.Random(8)
+    below = [pool.interval(3, ((20 * i, 20 * i + 9),)) for i in range(12)]
+    node = pool.node(1, range(256), [below[(i + rng.randrange(11)) % 12] for i in range(256)])
+    before = pool.size()
+    assert pool.quantify(node, (1,), d.OR) == pool.fold(d.OR, below)
+    assert pool.size() - before <= 2 * len(below)
+
+
+@pytest.mark.parametrize("choice", ENGINES)
+@pytest.mark.parametrize("calls", [0, 1, 2, 3, 4])
+def test_arrays_that_belong_together_grow_together(
+    choice: Any, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = divided(choice, 10**6, 4)
+    node = pool.node(1, range(256), [pool.interval(3, ((i, i),)) for i in range(256)])
+    module: Any = kernels.kernel("diagram", choice)
+    zeros, left = module._zeros, calls
+
+    def few(code: str, size: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise MemoryError
+        return zeros(code, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_zeros", few)
+        with pytest.raises(MemoryError):
+            pool.quantify(node, (1,), d.OR)
+    assert pool.quantify(node, (1,), d.OR) == d.TRUE
+    assert len(pool.reachable(node)) == 257
