@@ -125,8 +125,9 @@ class CompiledPool(Pool):
         for o in operations:
             code = self._declared.get(o.code)
             if code is None:
-                code = self._declared[o.code] = len(self._declared)
+                code = len(self._declared)
                 self._nodes.declare(code, o.table, o.left, o.right, o.same, int(o.commutative))
+                self._declared[o.code] = code  # last: an interrupt may come before it
             codes.append(code)
         return codes
 
@@ -165,6 +166,8 @@ class CompiledPool(Pool):
         for level, by in mapping.items():
             match by:
                 case Const(value):
+                    if not 0 <= value <= self.maxima[level]:
+                        raise IndexError(f"level {level} is never {value}")
                     fate[level], constant[level] = self._kernel.CONSTANT, value
                 case Shift(source, ((0, top, 0),)) if top == self.maxima[source] == self.maxima[level]:
                     fate[level], constant[level] = self._kernel.RENAMED, source
