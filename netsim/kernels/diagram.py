@@ -106,6 +106,7 @@ class Nodes:
     fate: cython.uchar[::1]  # of a level while a function is made anew
     constant: cython.ulonglong[::1]
     image: cython.int[::1]
+    seen: cython.int[::1]
     done: cython.longlong
     todo: cython.longlong
     reason = cython.declare(cython.int, visibility="readonly")  # why a round of `fold` ended early
@@ -181,6 +182,7 @@ class Nodes:
         self.fate = memoryview(bytearray(n + 1))
         self.constant = _zeros("Q", n + 1)
         self.image = _zeros("i", 32)
+        self.seen = _zeros("i", 64)
         self.done = 0
         self.todo = 0
         self.reason = 0
@@ -253,7 +255,7 @@ class Nodes:
 
     def canonical(self, n: cython.int) -> cython.bint:
         """Whether the node at a place is one of a function: no part, and no shadow."""
-        return self._whole(n) and (not self._divided(n) or len(self._joined(n)) > self.wide)
+        return self._whole(n) and (not self._divided(n) or len(self._joined(n)[0]) > self.wide)
 
     def well_divided(self, n: cython.int) -> cython.bint:
         """Whether a node has no more edges than it may, and its parts lie where they belong."""
@@ -278,7 +280,7 @@ class Nodes:
         if n < 32:
             return ()
         if self._divided(n):
-            return tuple([bound for bound, _ in self._joined(n)])
+            return tuple(self._joined(n)[0])
         return tuple([self.bound[i] for i in range(self.start[n], self.start[n + 1])])
 
     def children_of(self, node: cython.longlong) -> tuple:
@@ -287,55 +289,60 @@ class Nodes:
         if n < 32:
             return ()
         if self._divided(n):
-            return tuple([self._outer(child) for _, child in self._joined(n)])
+            return tuple([self._outer(child) for child in self._joined(n)[1]])
         return tuple([self._outer(self.child[i]) for i in range(self.start[n], self.start[n + 1])])
 
     @cython.cfunc
-    def _joined(self, n: cython.int) -> list:
-        """The edges of a divided node as if it were not."""
-        found: list = []
-        stack: list = [(n, 0)]
-        rung: cython.int = self.rung[n]
-        i: cython.longlong
-        while stack:
-            node, low = stack.pop()
-            if node < 0:  # a child beyond the level, up to `low`
-                self._joined_one(found, low, -node - 1)
-                continue
-            n = node
-            if not self._divided(n):
-                for i in range(self.start[n], self.start[n + 1]):
-                    self._joined_one(found, low + self.bound[i], self.child[i])
-                continue
-            parts: list = []
-            shift = self.shift[self.rung[n]]
-            digit = 0
-            for i in range(self.start[n], self.start[n + 1]):
-                last = self.bound[i]
-                if self._within(self.child[i], rung):
-                    parts += [(self.child[i], low + (d << shift)) for d in range(digit, last + 1)]
-                else:
-                    parts.append((-self.child[i] - 1, low + ((last + 1) << shift) - 1))
-                digit = last + 1
-            stack += reversed(parts)
-        return found
+    def _joined(self, n: cython.int) -> tuple:
+        """The bounds of a node's edges, and the places of its children, as if it were not divided."""
+        bounds: list = []
+        children: list = []
+        self._join(n, 0, -1, bounds, children)
+        return bounds, children
 
     @cython.cfunc
-    def _joined_one(self, found: list, bound: object, child: object) -> cython.void:
-        if found and found[len(found) - 1][1] == child:
-            found.pop()
-        found.append((bound, child))
+    def _join(
+        self, n: cython.int, low: cython.ulonglong, last: cython.int, bounds: list, children: list
+    ) -> cython.int:
+        """The edges of a node or a part whose values begin at `low`, behind others that end with the child `last`; the new last one."""
+        i: cython.longlong
+        c: cython.int
+        bound: cython.ulonglong
+        digit: cython.ulonglong = 0
+        rung: cython.int = self.rung[n]
+        shift: cython.int = self.shift[rung]
+        divided: cython.bint = self._divided(n)
+        for i in range(self.start[n], self.start[n + 1]):
+            c = self.child[i]
+            bound = self.bound[i]
+            if divided:
+                if self._within(c, rung):
+                    while digit <= bound:
+                        last = self._join(c, low + (digit << shift), last, bounds, children)
+                        digit += 1
+                    continue
+                digit = bound + 1
+                bound = (bound << shift) + ((cython.cast(cython.ulonglong, 1) << shift) - 1)
+            if c == last:
+                bounds[len(bounds) - 1] = low + bound
+            else:
+                bounds.append(low + bound)
+                children.append(c)
+                last = c
+        return last
 
     def memory(self) -> int:
         """The bytes that nodes, edges and the tables over them take."""
         tables: cython.longlong = self.unique.shape[0] * 4 + self.memo_key.shape[0] * 12
-        return self.count * 16 + self.edges * 12 + self.out_bound.shape[0] * 12 + tables
+        walks: cython.longlong = 12 * min(self.count, self.work.shape[0])
+        return self.count * 16 + self.edges * 12 + self.out_bound.shape[0] * 12 + tables + walks
 
     @cython.cfunc
-    def _gathered(self, root: cython.int) -> cython.longlong:
-        """Fills `work` with the nodes of a function, children before parents; returns how many.
+    def _gathered(self, root: cython.int, beyond: cython.int) -> cython.longlong:
+        """Fills `work` with a function's nodes above the rung `beyond`, children before parents; returns how many.
 
-        Of a node whose level is to be constant only the child that stays is looked at.
+        Of a node whose level is to be constant only the child that stays is looked at. What is not above is its own
+        image: that is for `remake`, the others want everything.
         """
         c: cython.int = 0
         i: cython.longlong
@@ -343,12 +350,12 @@ class Nodes:
         found: cython.longlong = 0
         epoch: cython.uint
         top: cython.int = 0
-        if root < 32:
+        if self.rung[root] >= beyond:
+            self.image[root] = root
             return 0
         if len(self.work) < len(self.rung):
-            self.work = _zeros("i", len(self.rung))
-            self.stamp = _zeros("I", len(self.rung))
-            self.epoch = 0
+            work, stamp = _zeros("i", len(self.rung)), _zeros("I", len(self.rung))
+            self.work, self.stamp, self.epoch = work, stamp, 0
         self.epoch += 1
         epoch = self.epoch
         with cython.nogil:
@@ -360,7 +367,9 @@ class Nodes:
                 while i < end:
                     c = self.child[i]
                     i += 1
-                    if c >= 32 and self.stamp[c] != epoch:
+                    if self.rung[c] >= beyond:
+                        self.image[c] = c
+                    elif self.stamp[c] != epoch:
                         break
                     c = 0
                 if c >= 32:
@@ -403,34 +412,8 @@ class Nodes:
 
     def reachable(self, root: cython.longlong) -> list:
         """The nodes of a function, children before parents."""
-        found: cython.longlong = self._gathered(self.inner(root))
+        found: cython.longlong = self._gathered(self.inner(root), self.first_rung[self.levels])
         return [self._outer(self.work[k]) for k in range(found) if self._whole(self.work[k])]
-
-    def touching(self, root: cython.longlong, levels) -> set:
-        """The nodes of a function that test one of `levels` (flags, one for each level) at or below them."""
-        n: cython.int
-        i: cython.longlong
-        k: cython.longlong
-        flags: cython.uchar[::1] = levels
-        found: set = set()
-        size: cython.longlong = self._gathered(self.inner(root))
-        epoch: cython.uint
-        touches: cython.bint
-        self.epoch += 1
-        epoch = self.epoch
-        for k in range(size):
-            n = self.work[k]
-            touches = flags[self.level[self.rung[n]]] != 0
-            if not touches:
-                for i in range(self.start[n], self.start[n + 1]):
-                    if self.child[i] >= 32 and self.stamp[self.child[i]] == epoch:
-                        touches = True
-                        break
-            if touches:
-                self.stamp[n] = epoch
-                if self._whole(n):
-                    found.add(self._outer(n))
-        return found
 
     def terminals(self, node: cython.longlong) -> set:
         """The terminals that a function takes."""
@@ -442,7 +425,7 @@ class Nodes:
         root: cython.int = self.inner(node)
         if root < 32:
             return {root}
-        size: cython.longlong = self._gathered(root)
+        size: cython.longlong = self._gathered(root, self.first_rung[self.levels])
         for k in range(size):
             n = self.work[k]
             for i in range(self.start[n], self.start[n + 1]):
@@ -478,7 +461,7 @@ class Nodes:
                 here.append((int(self.largest[rung]) + 1) * sizes[self.level[rung] + 1])
         here.append(1)
         found: dict = {}
-        size: cython.longlong = self._gathered(root)
+        size: cython.longlong = self._gathered(root, self.first_rung[self.levels])
         for k in range(size):
             n = self.work[k]
             rung = self.rung[n]
@@ -639,6 +622,7 @@ class Nodes:
         digest: cython.uint[::1] = _zeros("I", room)
         work: cython.int[::1] = _zeros("i", 32)
         stamp: cython.uint[::1] = _zeros("I", 32)
+        image: cython.int[::1] = _zeros("i", 32)
         with cython.nogil:
             to = 0
             edge = 0
@@ -659,6 +643,7 @@ class Nodes:
         self.unique, self.unique_mask = unique, 2 * room - 1
         self.memo_key, self.memo_value, self.memo_mask = memo_key, memo_value, slots - 1
         self.digest, self.work, self.stamp, self.epoch = digest, work, stamp, 0
+        self.image = image
         self.count, self.edges, self.most, self.wanted, self.out = to, edge, edge, 0, 0
         self._redigest()
         self._rehash()
@@ -1264,20 +1249,27 @@ class Nodes:
     def begin(self, root: cython.longlong, fate, constant) -> None:
         """Prepares `remake`: what becomes of each level, and its value or the level whose value it takes."""
         k: cython.longlong
+        most: cython.longlong = 32
         level: cython.int
+        x: cython.int = self.inner(root)
+        beyond: cython.int = 0  # the rungs behind the last level that does not stay
+        if len(self.image) < len(self.rung):
+            self.image = _zeros("i", len(self.rung))
         try:
             for level in range(self.levels):
                 self.fate[level] = fate[level]
                 self.constant[level] = constant[level]
-            self.todo = self._gathered(self.inner(root))
+                if self.fate[level] != 0:
+                    beyond = self.first_rung[level + 1]
+            self.todo = self._gathered(x, beyond)
         finally:
             for level in range(self.levels):
                 self.fate[level] = 0
         self.done = 0
-        if len(self.image) < len(self.rung):
-            self.image = _zeros("i", len(self.rung))
-        for k in range(32):
-            self.image[k] = k
+        for k in range(self.todo):
+            most = max(most, self.start[self.work[k] + 1] - self.start[self.work[k]])
+        if len(self.seen) < 2 * most:
+            self.seen = _zeros("i", 2 * _room(most, 32))
 
     def remake(
         self, root: cython.longlong, fate, code: cython.int, within: cython.int, union: cython.int
@@ -1298,9 +1290,9 @@ class Nodes:
     def asked(self) -> tuple:
         """The node at which `remake` stopped: its level, and its edges with the images of their children."""
         n: cython.int = self.work[self.done]
-        edges: list = self._joined(n)
-        images: list = [self._outer(self.image[child]) for _, child in edges]
-        return self.level[self.rung[n]], tuple([bound for bound, _ in edges]), images
+        bounds, children = self._joined(n)
+        images: list = [self._outer(self.image[child]) for child in children]
+        return self.level[self.rung[n]], tuple(bounds), images
 
     def tell(self, image: cython.longlong) -> None:
         """The image of the node that was asked for."""
@@ -1477,14 +1469,26 @@ class Nodes:
     @cython.nogil
     @cython.exceptval(check=False)
     def _joint(self, n: cython.int, code: cython.int) -> cython.int:
-        """The images of a node's children, combined."""
+        """The images of a node's children, each once, combined."""
         i: cython.longlong
         m: cython.int
+        slot: cython.ulonglong
+        slots: cython.ulonglong = 2
+        edges: cython.ulonglong = self.start[n + 1] - self.start[n]
         self.out = 0
+        while slots < 2 * edges:
+            slots *= 2
+        for slot in range(slots):
+            self.seen[slot] = 0
         for i in range(self.start[n], self.start[n + 1]):
             m = self.image[self.child[i]]
-            if (self.out == 0 or self.out_child[self.out - 1] != m) and not self._lay(m):
-                return -1
+            slot = ((m * _K1) & _MASK) >> 32 & (slots - 1)
+            while self.seen[slot] != 0 and self.seen[slot] != m + 1:
+                slot = (slot + 1) & (slots - 1)
+            if self.seen[slot] == 0:
+                self.seen[slot] = m + 1
+                if not self._lay(m):
+                    return -1
         return self._combined(0, code)
 
     @cython.cfunc

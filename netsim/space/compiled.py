@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, Generic, TypeVar
 
@@ -20,7 +20,7 @@ from netsim.space.diagram import LARGEST, Pool
 from netsim.space.operations import FALSE, TERMINALS, UNION, WITHIN, Const, LevelMap, Operation, Shift
 
 T = TypeVar("T")
-NODE_BYTES = 20
+NODE_BYTES = 28
 """The most that an edge takes, its part of the node included."""
 
 
@@ -127,8 +127,9 @@ class CompiledPool(Pool):
         for o in operations:
             code = self._declared.get(o.code)
             if code is None:
-                code = self._declared[o.code] = len(self._declared)
+                code = len(self._declared)
                 self._nodes.declare(code, o.table, o.left, o.right, o.same, int(o.commutative))
+                self._declared[o.code] = code  # last: an interrupt may come before it
             codes.append(code)
         return codes
 
@@ -179,7 +180,7 @@ class CompiledPool(Pool):
         return found
 
     def quantify(self, a: int, levels: Iterable[int], operation: Operation) -> int:
-        """The levels forgotten: `operation` (associative, commutative) over all of their values."""
+        """The levels forgotten: `operation` (associative, commutative, idempotent) over all of their values."""
         fate, constant = self._fates()
         for level in levels:
             fate[level] = self._kernel.FORGOTTEN
@@ -194,6 +195,8 @@ class CompiledPool(Pool):
         for level, by in mapping.items():
             match by:
                 case Const(value):
+                    if not 0 <= value <= self.maxima[level]:
+                        raise IndexError(f"level {level} is never {value}")
                     fate[level], constant[level] = self._kernel.CONSTANT, value
                 case Shift(source, ((0, top, 0),)) if top == self.maxima[source] == self.maxima[level]:
                     fate[level], constant[level] = self._kernel.RENAMED, source
@@ -215,7 +218,10 @@ class CompiledPool(Pool):
     ) -> int:
         """A function made anew, level by level; the kernel asks for nodes that it does not make itself."""
         with self.lock:
-            self._nodes.begin(a, fate, constant)
+            try:
+                self._nodes.begin(a, fate, constant)
+            except MemoryError as error:
+                raise BudgetExceeded("this needs more memory than there is for diagrams") from error
             while True:
                 found = self._nodes.remake(a, fate, *self._codes(operation, WITHIN, UNION))
                 if found == self._kernel.ASK:
@@ -225,15 +231,6 @@ class CompiledPool(Pool):
                     self._room(found)
                 else:
                     return int(found)
-
-    def touching(self, a: int, levels: Collection[int]) -> Container[int]:
-        """The nodes of a function that test one of `levels`, at or below them."""
-        flags = bytearray(len(self.maxima) + 1)
-        for level in levels:
-            flags[level] = 1
-        with self.lock:
-            found: set[int] = self._nodes.touching(a, flags)
-        return found
 
     def terminals(self, a: int) -> set[int]:
         """The terminals that a function takes."""

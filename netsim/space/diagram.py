@@ -316,7 +316,7 @@ class Pool(Kept):
         return self.relabel(a, [TRUE if wanted(t) else FALSE for t in range(TERMINALS)])
 
     def quantify(self, a: int, levels: Iterable[int], operation: Operation) -> int:
-        """The levels forgotten: `operation` (associative, commutative) over all of their values."""
+        """The levels forgotten: `operation` (associative, commutative, idempotent) over all of their values."""
         gone = frozenset(levels)
         touching = self.touching(a, gone)
         memo: dict[int, int] = {}

@@ -204,3 +204,65 @@ def test_making_anew_finds_room(choice: Any, wide: int) -> None:
         small.quantify(node, (0,), d.XOR)
     small.memory = pool.memory
     assert small.digest(small.substitute(node, swap, d.OR)) == expected[-1]
+
+
+@pytest.mark.parametrize("choice", ["plain", *ENGINES])
+def test_a_constant_that_no_level_has_is_an_error(choice: str) -> None:
+    pool = d.Pool(MAXIMA) if choice == "plain" else divided(choice, 2, 4)
+    node = pool.node(1, range(256), [i % 3 % 2 for i in range(256)])
+    with pytest.raises(IndexError):
+        pool.substitute(node, {1: d.Const(256)}, d.OR)
+    assert pool.substitute(node, {1: d.Const(255)}, d.OR) == d.FALSE
+
+
+@pytest.mark.parametrize("choice", ENGINES)
+def test_equal_children_are_joined_once(choice: str) -> None:
+    """A wide node that is not divided, of few different children: no union of two of them for each pair of edges."""
+    pool = divided(choice, 3, 3)
+    rng = random.Random(8)
+    below = [pool.interval(3, ((20 * i, 20 * i + 9),)) for i in range(12)]
+    node = pool.node(1, range(256), [below[(i + rng.randrange(11)) % 12] for i in range(256)])
+    before = pool.size()
+    assert pool.quantify(node, (1,), d.OR) == pool.fold(d.OR, below)
+    assert pool.size() - before <= 2 * len(below)
+
+
+@pytest.mark.parametrize("choice", ENGINES)
+def test_an_operation_is_known_when_its_table_is(choice: str) -> None:
+    class Interrupted(list[int]):
+        def __getitem__(self, i: Any) -> Any:
+            raise KeyboardInterrupt
+
+    pool = divided(choice, 2, 4)
+    operation = d.Operation(10_000, lambda a, b: a | b, left={}, right={}, same=-1, commutative=True)
+    table, operation.table = operation.table, Interrupted(operation.table)
+    one, other = pool.interval(1, ((3, 90),)), pool.interval(1, ((80, 99),))
+    with pytest.raises(KeyboardInterrupt):
+        pool.apply(operation, one, other)
+    operation.table = table
+    assert pool.apply(operation, one, other) == pool.interval(1, ((3, 99),))
+
+
+@pytest.mark.parametrize("choice", ENGINES)
+@pytest.mark.parametrize("calls", [0, 1, 2, 3])
+def test_arrays_that_belong_together_grow_together(
+    choice: Any, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = divided(choice, 10**6, 4)
+    node = pool.node(1, range(256), [pool.interval(3, ((i, i),)) for i in range(256)])
+    module: Any = kernels.kernel("diagram", choice)
+    zeros, left = module._zeros, calls
+
+    def few(code: str, size: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise MemoryError
+        return zeros(code, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_zeros", few)
+        with pytest.raises(BudgetExceeded):
+            pool.quantify(node, (1,), d.OR)
+    assert pool.quantify(node, (1,), d.OR) == d.TRUE
+    assert len(pool.reachable(node)) == 257
