@@ -1,9 +1,9 @@
 """Decision diagrams on the compiled kernel: the pool of `space.diagram` with flat arrays below it.
 
-The kernel does what every node is touched by: uniting, point-by-point operations, reachability. What
-remains is inherited and sees the nodes through three read-only sequences. Ids, terminals, results,
-digests and errors are those of the plain pool; ids may be given out in another order. The kernel works without
-the interpreter's lock, so everything that may change the arrays holds the pool's own.
+The kernel does what every node is touched by: uniting, point-by-point operations, reachability, levels that are forgotten or replaced,
+counting and picking. What remains is inherited and sees the nodes through three read-only sequences. Terminals, results,
+digests and errors are those of the plain pool; ids may be given out in another order, and wide nodes take several of the nodes
+that `Limits.nodes` counts (`kernels.diagram`). The kernel works without the interpreter's lock, so everything that may change the arrays holds the pool's own.
 """
 
 from __future__ import annotations
