@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
+from netsim.rules.evaluate import redirects
 from netsim.rules.journey import HAS_ENTRY, PAYLOAD_PROTOCOLS, PORT_FIELDS, uses_tracking
 from netsim.rules.model import (
     Adjust,
@@ -53,7 +55,7 @@ from netsim.space.fields import (
     merge_ranges,
 )
 from netsim.space.pool import POOL, applies_node, bits_node, condition_node, field_node, kept
-from netsim.space.transform import IDENTITY, Transformation
+from netsim.space.transform import IDENTITY, Done, Transformation
 
 Bounds = tuple[int, int]
 """The diagrams of where something surely and possibly holds."""
@@ -133,15 +135,27 @@ _CONTEXTS = 64
 """For how many contexts (back end and variables) compiled conditions are kept."""
 
 
+_NOWHERE: Mapping[str, tuple[Range, ...]] = MappingProxyType({})
+
+
 class Compiler:
     """Compiles the rules of one rule set; equal conditions compile once, also in other rule sets.
 
     `variables` default to those of the rule set's own texts, numbered in the order of the rules.
-    `context` is what a compiled condition depends on besides itself.
+    `context` is what a compiled condition depends on besides itself. `addresses` are those that packets have, by field,
+    where that is asked for them only: any packet is still told rightly, these more exactly (see `within`).
     """
 
-    def __init__(self, rules: RuleSet, *, variables: Variables | None = None) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        *,
+        variables: Variables | None = None,
+        addresses: Mapping[str, tuple[Range, ...]] = _NOWHERE,
+    ) -> None:
         self.rules = rules
+        self.addresses = addresses
+        self._given = variables
         texts, asked = _texts(rules)
         positions = numbered(texts) if variables is None else variables
         levels = FIELDS["variables"].levels
@@ -152,6 +166,10 @@ class Compiler:
             tuple(sorted(self.variables.items())),
             self._deferred,
         )
+
+    def within(self, addresses: Mapping[str, tuple[Range, ...]]) -> Compiler:
+        """The same for packets with these addresses, of which NETMAP can tell each from the others."""
+        return Compiler(self.rules, variables=self._given, addresses=addresses)
 
     @cached_property
     def reads_payload(self) -> bool:
@@ -300,34 +318,39 @@ class Compiler:
             case Track() | ChangeSet():
                 return [(TRUE, IDENTITY)]
             case Netmap():
-                return self._asked_anew(self._netmap(effect, rule))
+                return self._translated(self._netmap(effect, rule), Done.TRANSLATED)
             case Nat():
-                return self._asked_anew(self._nat(effect))
+                done = Done.REDIRECTED if redirects(effect) else Done.TRANSLATED
+                return self._translated(self._nat(effect), done)
 
-    def _asked_anew(self, ways: list[Alternative]) -> list[Alternative]:
-        """What context decides may be about the translated address: another answer is possible behind it."""
-        if not self._deferred:
-            return ways
-        change = Transformation.of({level: Choice(((0, 1),)) for level in self._deferred})
+    def _translated(self, ways: list[Alternative], done: Done) -> list[Alternative]:
+        """A translation is noted. What context decides may be about the new address: it has another answer behind it."""
+        change = Transformation.of({level: Choice(((0, 1),)) for level in self._deferred}, done)
         return [(where, None if first is None else first.then(change)) for where, first in ways]
 
     def _netmap(self, effect: Netmap, rule: Rule) -> list[Alternative]:
-        side = "src" if effect.kind is NatKind.SOURCE else "dst"
-        field = ADDRESS_FIELDS[side, effect.family]
-        everything = ((0, FIELDS[field].maximum),)
-        ranges = next(
-            (c.ranges for c in rule.conditions if isinstance(c, In) and c.field == field), everything
-        )
-        change = transform.network(field, effect.network, effect.prefix, ranges)
-        if change is None:
-            return [
-                (where, t and t.then(_noted(effect.kind, different=None)))
-                for where, t in open_choice((field,))
-            ]
-        # Where the address is in the target network already, nothing changes.
+        """Each address becomes its own one of the network: some one, where there are too many to tell them apart."""
+        field = ADDRESS_FIELDS["src" if effect.kind is NatKind.SOURCE else "dst", effect.family]
         host = (1 << (effect.family.bits - effect.prefix)) - 1
-        same = condition_node(field, ((effect.network, effect.network | host),))
-        return [(POOL.negate(same), change.then(_noted(effect.kind, different=True))), (same, change)]
+        target = ((effect.network, effect.network | host),)
+        tested = (c.ranges for c in rule.conditions if isinstance(c, In) and c.field == field)
+        ranges = next(tested, ((0, FIELDS[field].maximum),))
+        change, told = transform.network(field, effect.network, effect.prefix, ranges), ranges
+        if change is None:
+            told = self.addresses.get(field, ())
+            change = transform.network(field, effect.network, effect.prefix, told)
+        same, applies = condition_node(field, target), applies_node(field)
+        rest = POOL.apply(LESS, applies, same)
+        noted = _noted(effect.kind, different=True)
+        ways: list[Alternative] = [(same, IDENTITY), (POOL.negate(applies), IDENTITY)]
+        if change is not None:
+            blocks = merge_ranges([(low & ~host, high | host) for low, high in told])
+            known = POOL.apply(AND, rest, condition_node(field, blocks))
+            rest = POOL.apply(LESS, rest, known)
+            ways.append((known, change.then(noted)))
+        some = transform.choice(field, target)
+        assert some is not None, "a network is a product of halves"
+        return [*ways, (rest, some.then(noted))]
 
     def _nat(self, nat: Nat) -> list[Alternative]:
         side = "src" if nat.kind is NatKind.SOURCE else "dst"

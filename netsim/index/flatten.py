@@ -551,7 +551,7 @@ class Flattener:
         matters: bool,
     ) -> None:  # fmt: skip
         """One choice after the other, as `effects._translate` goes through them."""
-        device = "iif" if effect.kind is NatKind.DESTINATION or stage.point is Point.INPUT else "oif"
+        device = "iif" if effect.kind is NatKind.DESTINATION else "oif"
         several = any(pool.more for pool in effect.pools) or (
             device in self._open and any(pool.interface or pool.own for pool in effect.pools)
         )

@@ -9,29 +9,48 @@ other. The joint outcomes of a packet are the union over the pieces that hold it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 import attrs
 
 from netsim.index.compile import opened
-from netsim.index.function import Functions, call_order
+from netsim.index.function import Function, Functions, call_order
 from netsim.index.lone import MASKS, Lone
-from netsim.rules.evaluate import LOOPBACK, nat_kind, redirects
+from netsim.rules.evaluate import LOOPBACK, nat_kind
 from netsim.rules.journey import Addresses, base_order, is_filter, uses_tracking
 from netsim.rules.model import (
     CONNTRACK_PRIORITY,
     ActionKind,
     Chain,
     NatKind,
+    Netmap,
     Outcome,
     Point,
     Rule,
     RuleSet,
     Verdict,
 )
-from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Choice, Const
-from netsim.space.fields import ABSENT, ADDRESS_FIELDS, FIELDS, NO_MAC, WORD, Family, State
-from netsim.space.pool import POOL, VARIABLE_LEVELS, bits_node, condition_node, field_node
-from netsim.space.transform import IDENTITY, Transformation, constant, table
+from netsim.space.diagram import AND, FALSE, LESS, OR, UNION, WITHIN, Choice, Const, Shift
+from netsim.space.fields import (
+    ABSENT,
+    ADDRESS_FIELDS,
+    FIELDS,
+    NO_MAC,
+    WORD,
+    Range,
+    State,
+    merge_ranges,
+)
+from netsim.space.pool import POOL, VARIABLE_LEVELS, applies_node, bits_node, condition_node, field_node
+from netsim.space.transform import (
+    IDENTITY,
+    NETWORKS,
+    Done,
+    Transformation,
+    constant,
+    level_values,
+    table,
+)
 
 ACCEPT, DROP, REJECT = int(Outcome.ACCEPT), int(Outcome.DROP), int(Outcome.REJECT)
 ANY = ACCEPT | DROP | REJECT
@@ -42,13 +61,17 @@ RETURN = int(Outcome.RETURN)
 class Piece:
     """A set in the sender's header (a diagram), what has happened to it, and whether that is certain.
 
-    `done`: the translations this device has made.
+    `done`: the translations this device has made, each with how.
     """
 
     packets: int
     change: Transformation = IDENTITY
     sure: bool = True
-    done: frozenset[NatKind] = frozenset()
+    done: frozenset[tuple[NatKind, Done]] = frozenset()
+
+    def made(self, kind: NatKind) -> Done | None:
+        """The translation of a kind that this device has made."""
+        return next((how for each, how in self.done if each is kind), None)
 
 
 @attrs.frozen(slots=True)
@@ -124,7 +147,7 @@ _ENDS = {
 
 def merged(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
     """Pieces with one transformation and certainty joined; empty ones vanish."""
-    found: dict[tuple[Transformation, bool, frozenset[NatKind]], int] = {}
+    found: dict[tuple[Transformation, bool, frozenset[tuple[NatKind, Done]]], int] = {}
     for piece in pieces:
         if piece.packets:
             key = (piece.change, piece.sure, piece.done)
@@ -170,17 +193,42 @@ def _context(chain: Chain, change: Transformation) -> Transformation:
     return change
 
 
-def _translates(change: Transformation, kind: NatKind) -> bool:
-    side = "src" if kind is NatKind.SOURCE else "dst"
-    names = [ADDRESS_FIELDS[side, f] for f in Family] + [side[0] + "port"]
-    levels = {level for name in names for level in FIELDS[name].levels}
-    return any(level in levels for level, _ in change.maps)
+_FITTED = 64
+"""For how many lists of addresses the functions of chains that map networks are kept."""
 
 
-def _opens_destination(change: Transformation) -> bool:
-    """Whether a translation has left the destination open."""
-    levels = {FIELDS[ADDRESS_FIELDS["dst", f]].levels[0] for f in Family}
-    return any(k in levels and by == Choice(((0, POOL.maxima[k]),)) for k, by in change.maps)
+def _kept_part(effect: Netmap) -> tuple[str, int]:
+    """The field that is mapped, and how many of its bits stay."""
+    field = ADDRESS_FIELDS["src" if effect.kind is NatKind.SOURCE else "dst", effect.family]
+    return field, effect.family.bits - effect.prefix
+
+
+def _addresses(piece: Piece, field: str) -> tuple[Range, ...]:
+    """The addresses that a piece's packets have, or somewhat more."""
+    packets = POOL.apply(AND, piece.packets, applies_node(field))
+    if not packets:
+        return ()
+    parts: list[tuple[Range, ...]] = []
+    for level in FIELDS[field].levels:
+        match piece.change.level_map(level):
+            case Const(value):
+                parts.append(((value, value),))
+            case Choice(ranges):
+                parts.append(ranges)
+            case Shift(source, moves):
+                seen = level_values(POOL, packets, source)
+                moved = [
+                    (max(a, x) + d, min(b, y) + d) for a, b, d in moves for x, y in seen if a <= y and x <= b
+                ]
+                parts.append(merge_ranges(moved))
+            case _:
+                parts.append(level_values(POOL, packets, level))
+    if len(parts) == 1:
+        return parts[0]
+    high, low = parts
+    if len(high) == 1 and high[0][0] == high[0][1]:
+        return tuple((high[0][0] << 64 | a, high[0][0] << 64 | b) for a, b in low)
+    return tuple((a << 64, b << 64 | WORD) for a, b in high)
 
 
 class Flow:
@@ -191,7 +239,7 @@ class Flow:
         self.functions = functions
         self.addresses = addresses
         self._tracks = uses_tracking(whole)
-        self._redirects = any(redirects(effect) for rule in whole.rules() for effect in rule.effects)
+        self._fitted: dict[tuple[tuple[str, tuple[Range, ...]], ...], Functions] = {}
 
     def at(self, point: Point, pieces: Iterable[Piece]) -> Passage:
         """What the base chains of one hook point do with pieces, one chain after the other."""
@@ -212,7 +260,7 @@ class Flow:
             return merged(pieces), ()
         seen, beside = [], []
         for piece in pieces:
-            if nat_kind(hook.point) in piece.done:
+            if piece.made(nat_kind(hook.point)) is not None:
                 beside.append(piece)
                 continue
             first = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, first_packets(), OR))
@@ -220,8 +268,43 @@ class Flow:
             beside.append(attrs.evolve(piece, packets=POOL.apply(LESS, piece.packets, first)))
         return merged(seen), merged(beside)
 
+    def _fitting(self, base: Chain, pieces: Sequence[Piece]) -> Functions:
+        """The functions to ask about pieces: where a base chain maps networks, those for the addresses that they have."""
+        asked = self._mapped.get(base.name)
+        if not asked:
+            return self.functions
+        addresses: dict[str, tuple[Range, ...]] = {}
+        for field, bits in asked:
+            found = merge_ranges([r for p in pieces for r in _addresses(p, field)])
+            if sum((b >> bits) - (a >> bits) + 1 for a, b in found) <= NETWORKS:
+                addresses[field] = found
+        if not addresses:
+            return self.functions
+        key = tuple(sorted(addresses.items()))
+        if key not in self._fitted:
+            if len(self._fitted) >= _FITTED:
+                self._fitted.clear()
+            self._fitted[key] = Functions(self.rules, self.functions.compiler.within(addresses))
+        return self._fitted[key]
+
+    @cached_property
+    def _mapped(self) -> dict[str, tuple[tuple[str, int], ...]]:
+        """For each base chain the NETMAPs behind it: which field, and how many bits of it stay."""
+        found: dict[str, tuple[tuple[str, int], ...]] = {}
+        for chain in self.rules.chains.values():
+            if chain.hook is not None and chain.hook.nat:
+                effects = (
+                    e
+                    for name in call_order(self.rules, (chain.name,))
+                    for rule in self.rules.chains[name].rules
+                    for e in rule.effects
+                )
+                found[chain.name] = tuple(sorted({_kept_part(e) for e in effects if isinstance(e, Netmap)}))
+        return found
+
     def _through(self, chain: Chain, pieces: Iterable[Piece]) -> Passage:
-        function = self.functions.base(chain.name)
+        pieces = tuple(pieces)
+        function = self._fitting(chain, pieces).base(chain.name)
         kind = nat_kind(chain.hook.point) if chain.hook is not None and chain.hook.nat else None
         out: list[Piece] = []
         blocked: list[Blocked] = []
@@ -241,9 +324,9 @@ class Flow:
                 accepted = certain if clear else POOL.where(node, lambda t: bool(t & ACCEPT))
                 one = POOL.apply(AND, accepted, certain)
                 done = piece.done
-                if kind is not None and _translates(change, kind):
-                    done = done | {kind}
-                after = piece.change.then(change)
+                if kind is not None and change.done is not None:
+                    done = done | {(kind, change.done)}
+                after = piece.change.then(change.without(()))
                 out.append(Piece(one, after, piece.sure, done))
                 out.append(Piece(POOL.apply(LESS, accepted, one), after, False, done))
             for mask in masks - {0, ACCEPT}:
@@ -359,14 +442,12 @@ class Flow:
         """Pieces by the hook to which routing sends them, after destination NAT."""
         result: dict[Point, list[Piece]] = {hook: []}
         for piece in pieces:
-            opened = self._redirects and _opens_destination(piece.change)
-            if NatKind.DESTINATION not in piece.done or not (self.addresses.known or opened):
+            how = piece.made(NatKind.DESTINATION)
+            if how is None or not (self.addresses.known or how is Done.REDIRECTED):
                 result[hook].append(piece)
                 continue
-            here = there = (
-                piece.packets
-            )  # redirected to an address that is not known yet, or changed otherwise
-            if not opened:
+            here, there = piece.packets, FALSE
+            if how is not Done.REDIRECTED:
                 own = self.own_addresses("dst")
                 here = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, own, OR))
                 there = POOL.apply(AND, piece.packets, piece.change.preimage(POOL, POOL.negate(own), OR))
@@ -427,6 +508,7 @@ class Flow:
         self, base: Chain, pieces: tuple[Piece, ...], met: dict[int, int] | None, seen: Seen | None = None
     ) -> list[Decision]:
         found: list[Decision] = []
+        functions = self._fitting(base, pieces)
         waiting: dict[str, list[Piece]] = {
             base.name: [attrs.evolve(p, change=_context(base, p.change)) for p in pieces]
         }
@@ -434,11 +516,11 @@ class Flow:
         for name in reversed(call_order(self.rules, (base.name,))):
             live = merged(waiting.get(name, ()))
             if live:
-                self._walk(base, self.rules.chains[name], live, waiting, trails, found, met, seen)
+                self._walk(base, functions, self.rules.chains[name], live, waiting, trails, found, met, seen)
         policy = base.policy
         if policy is not None and pieces:
             sure = maybe = FALSE
-            function = self.functions.of(base.name)
+            function = functions.of(base.name)
             for piece in pieces:
                 context = _context(base, piece.change)
                 nodes = [context.preimage(POOL, node, UNION) for node in function.values()]
@@ -455,6 +537,7 @@ class Flow:
     def _walk(
         self,
         base: Chain,
+        functions: Functions,
         chain: Chain,
         live: tuple[Piece, ...],
         waiting: dict[str, list[Piece]],
@@ -464,8 +547,8 @@ class Flow:
         seen: Seen | None = None,
     ) -> None:
         """The rules of one chain in order, on what reaches its head."""
-        nat = self.functions.is_nat(chain.name)
-        compiler = self.functions.compiler
+        nat = functions.is_nat(chain.name)
+        compiler = functions.compiler
         for rule in chain.rules:
             if not live:
                 return
@@ -494,28 +577,29 @@ class Flow:
                 rest.append(attrs.evolve(piece, packets=POOL.apply(LESS, piece.packets, possible)))
                 rest.append(attrs.evolve(piece, packets=POOL.apply(LESS, possible, sure), sure=False))
             hits = list(merged(hits))
+            changed = self._changed(compiler.effects(rule, nat), hits) if rule.effects else hits
             if hits and kind in _ENDS:
                 sure = POOL.fold(OR, [p.packets for p in hits if p.sure])
                 maybe = POOL.fold(OR, [p.packets for p in hits if not p.sure])
                 maybe = POOL.apply(LESS, maybe, sure)
                 found.append(Decision(chain, rule, _ENDS[kind], sure, maybe, trails[chain.name], base))
             elif hits and kind in (ActionKind.JUMP, ActionKind.GOTO):
-                waiting.setdefault(rule.action.chain, []).extend(hits)
+                waiting.setdefault(rule.action.chain, []).extend(changed)
                 trails.setdefault(rule.action.chain, (*trails[chain.name], rule))
                 if kind is ActionKind.JUMP:
-                    rest += self._returned(rule.action.chain, hits)
+                    rest += self._returned(functions.of(rule.action.chain), changed)
             elif hits and kind is ActionKind.CONTINUE:
-                rest += self._changed(compiler.effects(rule, nat), hits)
+                rest += changed
             if kind is ActionKind.UNMODELLED:
-                rest += [attrs.evolve(p, change=p.change.then(opened()), sure=False) for p in hits]
+                rest += [attrs.evolve(p, change=p.change.then(opened()), sure=False) for p in changed]
             live = merged(rest)
         if seen is not None and live:
             seen(chain, len(chain.rules) + 1, live)
 
-    def _returned(self, callee: str, hits: Sequence[Piece]) -> list[Piece]:
+    @staticmethod
+    def _returned(function: Function, hits: Sequence[Piece]) -> list[Piece]:
         """What comes back from a jump."""
         result: list[Piece] = []
-        function = self.functions.of(callee)
         for piece in hits:
             parts = {
                 change: POOL.apply(WITHIN, piece.packets, piece.change.preimage(POOL, node, UNION))

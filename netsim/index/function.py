@@ -129,7 +129,8 @@ class Functions:
         A chain that an edit leaves alone is the same object in the rule set after it, so only the edited
         chain and its callers are compiled again.
         """
-        context = (self.compiler.context, self.is_nat(chain.name), end)
+        addresses = tuple(sorted(self.compiler.addresses.items()))
+        context = (self.compiler.context, addresses, self.is_nat(chain.name), end)
         below = tuple(self._functions[callee] for callee in callees(chain))
         known = _COMPILED.get((id(chain), end))
         if (
@@ -216,16 +217,18 @@ class Functions:
         result: Function = {}
         for change, node in behind.items():
             _add(result, change, POOL.apply(OUTSIDE, sure, node))
+        ways = self.compiler.effects(rule, self.is_nat(chain.name))
         if rule.action.kind is ActionKind.UNMODELLED:
             if self._opened is None:
                 self._opened = opened()
-            _add(result, IDENTITY, POOL.apply(WITHIN, possible, int(Outcome.DROP | Outcome.REJECT)))
-            _add(result, self._opened, POOL.apply(WITHIN, possible, int(Outcome.ACCEPT)))
-            ways = [(TRUE, self._opened)]
-            then: Mapping[Transformation, int] = behind
+            then: Function = {}
+            _add(then, IDENTITY, int(Outcome.DROP | Outcome.REJECT))
+            _add(then, self._opened, int(Outcome.ACCEPT))
+            for second, node in behind.items():
+                change = self._opened.then(second)
+                _add(then, change, self._opened.preimage(POOL, node, UNION))
         else:
-            then = self._action(rule, behind)
-            ways = self.compiler.effects(rule, self.is_nat(chain.name))  # type: ignore[assignment]
+            then = dict(self._action(rule, behind))
         for where, first in ways:
             there = POOL.apply(AND, possible, where)
             if not there:

@@ -27,7 +27,7 @@ from netsim.index.flatten import Does, Variant, acts, read, tested
 from netsim.index.groups import Groups
 from netsim.index.index import Index
 from netsim.index.plans import CODE, I32, UNKNOWN, Plan, Ready, Records, View
-from netsim.rules.journey import NO_ADDRESSES
+from netsim.rules.journey import NO_ADDRESSES, translations
 from netsim.rules.model import Outcome, Point, RuleSet, Verdict
 from netsim.space.fields import Family
 from netsim.space.packet import Packet
@@ -58,7 +58,7 @@ class Passed:
 
     `row`, `maybe` and `other` are deciders: what decides if nothing undecided applies, the first undecided row
     before it, and the first that decides otherwise; -1: none. `main`: where nothing undecided applies, the record
-    goes on. `opened`: it goes on with a field that is not known.
+    goes on. `opened`: it goes on with a field that is not known. `translated`: it is, or may be, translated here.
     """
 
     columns: dict[str, NDArray[Any]]
@@ -68,6 +68,7 @@ class Passed:
     other: I32
     main: NDArray[np.bool_]
     opened: NDArray[np.bool_]
+    translated: NDArray[np.bool_]
 
 
 def part(rules: RuleSet, points: frozenset[Point]) -> RuleSet:
@@ -110,6 +111,13 @@ class Leg:
     def _index(self) -> Index:
         """The part as rules: what records are put to that no plan answers."""
         return Index(part(self.whole.rules, self.points), limits=self.limits)
+
+    @cached_property
+    def translates(self) -> bool:
+        """Whether a rule at one of its points may translate."""
+        return any(c.hook is not None and c.hook.nat for c in self._index.rules.chains.values()) and any(
+            translations(rule.effects) for rule in self._index.rules.rules()
+        )
 
     @cached_property
     def _groups(self) -> Groups:
@@ -163,7 +171,8 @@ class Leg:
                 none = np.full(size, -1, np.int32)
                 mask = only.bits[place]
                 never = np.zeros(size, np.bool_)
-                return Passed(dict(columns), mask, only.decider[place], none, none.copy(), mask == 1, never)
+                decider = only.decider[place]
+                return Passed(dict(columns), mask, decider, none, none.copy(), mask == 1, never, never.copy())
             r = plan.run(columns, size, threads)
         else:
             r = Records.of(columns, size)
@@ -172,8 +181,10 @@ class Leg:
         opens = unknown.any() and isinstance(plan, Plan) and _opens(plan)
         again = np.flatnonzero(r.ask | (unknown if opens else unknown & r.loose))
         other = np.where(unknown, r.other, np.int32(-1))
-        found = Passed(r.columns, r.mask, r.row, r.maybe, other, r.main, np.zeros(size, np.bool_))
+        never = np.zeros(size, np.bool_)
+        found = Passed(r.columns, r.mask, r.row, r.maybe, other, r.main, never, r.translated != 0)
         if len(again):
+            found.translated[again] |= self.translates
             self._ask(Batch(size, columns, open_), again, r, found)
         return found
 

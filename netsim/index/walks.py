@@ -428,14 +428,22 @@ class Walk:
     def _station(self, t: Travellers, device: int, which: str) -> Travellers:
         """Travellers through the legs of one device.
 
-        What one rule set has taken from connection tracking, another may see before tracking: that is not followed.
+        What one rule set has taken from connection tracking, another may see before tracking; and what one has
+        translated, another does not translate again. That is not followed.
         """
-        for k, (leg, base) in enumerate(getattr(self.stations[device], which).get(self.family, ())):
+        legs = getattr(self.stations[device], which).get(self.family, ())
+        t.columns["translated"] = np.zeros(len(t), np.bool_)
+        for k, (leg, base) in enumerate(legs):
+            odd = np.zeros(len(t), np.bool_)
             if k and which == "before":
-                untracked = t.columns["state"] != self.states[t.record]
-                self._lost(t, untracked, "open-header", np.full(len(t), device, np.int32))
-                t = t.of(np.flatnonzero(~untracked)) if untracked.any() else t
+                odd = t.columns["state"] != self.states[t.record]
+            if k and leg.translates:
+                odd = odd | t.columns["translated"]
+            if odd.any():
+                self._lost(t, odd, "open-header", np.full(len(t), device, np.int32))
+                t = t.of(np.flatnonzero(~odd))
             t = self._leg(t, leg, base, device)
+        del t.columns["translated"]
         return t
 
     def _leg(self, t: Travellers, leg: Leg, base: int, device: int) -> Travellers:
@@ -446,6 +454,7 @@ class Walk:
         fate = self.fate
         passed = leg.run(t.columns, size, self.family, self.open, self.threads)
         t.columns = passed.columns
+        t.columns["translated"] = t.columns["translated"] | passed.translated
         told = t.lead & t.main
         row = passed.row
         decided = told & (row >= 0)

@@ -19,7 +19,6 @@ from netsim.rules.model import (
     Nat,
     NatKind,
     Netmap,
-    Point,
     Pool,
     SetBits,
     SetField,
@@ -45,9 +44,7 @@ class Way:
     hint: str = ""
 
 
-def changed(
-    effects: Iterable[Effect], values: Mapping[str, int | None], point: Point, nat: bool
-) -> list[Way]:
+def changed(effects: Iterable[Effect], values: Mapping[str, int | None], nat: bool) -> list[Way]:
     """The packet after all effects, in order; several ways where somebody else chooses.
 
     `nat`: the rule stands in a NAT chain; elsewhere translations do nothing.
@@ -56,11 +53,11 @@ def changed(
     for effect in effects:
         if isinstance(effect, Nat | Netmap) and not nat:
             continue
-        ways = [new for way in ways for new in _apply(effect, way, point)]
+        ways = [new for way in ways for new in _apply(effect, way)]
     return ways
 
 
-def _apply(effect: Effect, way: Way, point: Point) -> list[Way]:
+def _apply(effect: Effect, way: Way) -> list[Way]:
     values = way.values
     if values is None:
         return [way]
@@ -83,7 +80,7 @@ def _apply(effect: Effect, way: Way, point: Point) -> list[Way]:
         case Netmap():
             return [Way(_netmap(values, effect), True)]
         case Nat():
-            return _translate(values, effect, point)
+            return _translate(values, effect)
     return [way]
 
 
@@ -121,19 +118,20 @@ def _note_nat(values: Values, kind: NatKind, *, different: bool | None) -> None:
 
 def _netmap(values: Values, effect: Netmap) -> Values:
     field = _field(effect.kind, effect.family)
-    old = values.get(field)
-    if not isinstance(old, int):
-        if field in values and effect.prefix == effect.family.bits:
-            values[field] = effect.network
-        _note_nat(values, effect.kind, different=None)
+    if field not in values:
         return values
+    old = values[field]
     host = (1 << (effect.family.bits - effect.prefix)) - 1
-    values[field] = (old & host) | effect.network
-    _note_nat(values, effect.kind, different=values[field] != old)
+    if isinstance(old, int):
+        new: Any = (old & host) | effect.network
+    else:  # some address of the network
+        new = _one((effect.network, effect.network | host))
+    _note_nat(values, effect.kind, different=_differs(old, new))
+    values[field] = new
     return values
 
 
-def _translate(values: Values, nat: Nat, point: Point) -> list[Way]:
+def _translate(values: Values, nat: Nat) -> list[Way]:
     field = _field(nat.kind, nat.family)
     if nat.deferred:
         opened = dict(values)
@@ -145,8 +143,6 @@ def _translate(values: Values, nat: Nat, point: Point) -> list[Way]:
         hint = "bind the device's addresses"
         return [Way(opened, True, nat.deferred, hint), Way(None, True, nat.deferred, hint)]
     device = values.get("oif" if nat.kind is NatKind.SOURCE else "iif")
-    if point is Point.INPUT:
-        device = values.get("iif")
     ways: list[Way] = []
     for pool in nat.pools:
         wanted = ABSENT if pool.own else interface_value(pool.interface) if pool.interface else None
@@ -182,7 +178,7 @@ def _differs(old: object, new: int | Range) -> bool | None:
 def _pooled(values: Values, kind: NatKind, field: str, pool: Pool) -> Values:
     different: bool | None = False
     old = values.get(field)
-    if pool.addresses is not None:
+    if pool.addresses is not None and field in values:
         low, high = pool.addresses
         kept = kind is NatKind.SOURCE and not pool.random and isinstance(old, int) and low <= old <= high
         new: Any = old if kept else _one(pool.addresses)

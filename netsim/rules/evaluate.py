@@ -391,10 +391,9 @@ class Walk:
         if rule.effects:
             assert state.base is not None
             assert state.base.hook is not None
-            point = state.base.hook.point
-            ways = changed(rule.effects, state.values, point, state.base.hook.nat)
+            ways = changed(rule.effects, state.values, state.base.hook.nat)
             if state.base.hook.nat and any(w.translates for w in ways):
-                state.done = state.done | {nat_kind(point)}
+                state.done = state.done | {nat_kind(state.base.hook.point)}
                 state.redirected = any(redirects(effect) for effect in rule.effects)
                 # what context decides may be about the translated address: it is asked anew
                 state.known = tuple((t, answer) for t, answer in state.known if t not in self._deferred)

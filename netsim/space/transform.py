@@ -12,6 +12,7 @@ too many, never too few.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
 from functools import lru_cache
 
 import attrs
@@ -37,33 +38,42 @@ from netsim.space.fields import FIELDS, LEVEL_MAXIMA, Kind, Range, merge_ranges
 _HALF = (1 << 64) - 1
 
 
+class Done(Enum):
+    """What a translation has done, besides what it has changed."""
+
+    TRANSLATED = "translated"
+    REDIRECTED = "redirected"  # to the device, at an address that is not known yet
+
+
 @attrs.frozen(slots=True, cache_hash=True)
 class Transformation:
     """`maps` is sorted by level. The empty one is the identity, `IDENTITY`.
 
-    Warm questions compose and pull back the same transformations again, so both are remembered.
+    `done` says what the packet has gone through that its fields do not tell: a translation, even one that changes
+    nothing. Warm questions compose and pull back the same transformations again, so both are remembered.
     """
 
     maps: tuple[tuple[int, LevelMap], ...] = ()
+    done: Done | None = None
 
     @classmethod
-    def of(cls, maps: Mapping[int, LevelMap]) -> Transformation:
+    def of(cls, maps: Mapping[int, LevelMap], done: Done | None = None) -> Transformation:
         """Canonical: sorted, and without levels that keep their value."""
-        return cls(tuple(sorted(((k, m) for k, m in maps.items() if not _keeps(k, m)), key=_level)))
+        return cls(tuple(sorted(((k, m) for k, m in maps.items() if not _keeps(k, m)), key=_level)), done)
 
     def __bool__(self) -> bool:
-        return bool(self.maps)
+        return bool(self.maps) or self.done is not None
 
     def then(self, second: Transformation) -> Transformation:
         """First this one, then `second`."""
-        if not second.maps:
+        if not second:
             return self
-        if not self.maps:
+        if not self:
             return second
         return _then(self, second)
 
     def without(self, levels: Collection[int]) -> Transformation:
-        """This transformation, in which these levels keep the sender's values."""
+        """What this transformation does to all levels but some, which keep the sender's values."""
         return Transformation(tuple((k, m) for k, m in self.maps if k not in levels))
 
     def only(self, levels: Collection[int]) -> Transformation:
@@ -213,6 +223,8 @@ def _bit(by: LevelMap | None, level: int) -> tuple[tuple[int, ...], int]:
 IDENTITY = Transformation()
 PAIRED = 12
 """How many bits may have to equal other bits for two transformations to agree."""
+NETWORKS = 4096
+"""Of how many networks one transformation can say where each of their addresses goes."""
 PREIMAGES = 100_000
 """How many preimages a pool remembers before it forgets them all."""
 
@@ -223,7 +235,7 @@ def _then(first: Transformation, second: Transformation) -> Transformation:
     result = dict(mine)
     for level, by in second.maps:
         result[level] = _read(by, mine)
-    return Transformation.of(result)
+    return Transformation.of(result, second.done or first.done)
 
 
 def _level(item: tuple[int, LevelMap]) -> int:
@@ -361,7 +373,7 @@ def _moved(pool: Pool, node: int, level: int, low: int, high: int, delta: int) -
 def _copied(pool: Pool, node: int, source: int, level: int, delta: int) -> int:
     """`level` becomes `source` + delta: a relation between two levels, value range by value range."""
     free = pool.quantify(node, (level,), OR)
-    values = _values(pool, free, source)
+    values = level_values(pool, free, source)
     if sum(hi - lo + 1 for lo, hi in values) > 65_536:
         raise ValueError("a copy of so many values is not a set of boxes; ask with preimage instead")
     parts = []
@@ -373,7 +385,7 @@ def _copied(pool: Pool, node: int, source: int, level: int, delta: int) -> int:
     return pool.fold(OR, parts)
 
 
-def _values(pool: Pool, node: int, level: int) -> tuple[Range, ...]:
+def level_values(pool: Pool, node: int, level: int) -> tuple[Range, ...]:
     """The values of a level that occur in a set."""
     others = [i for i in range(len(pool.maxima)) if i != level]
     seen = pool.quantify(node, others, OR)
@@ -481,7 +493,7 @@ def network(
 ) -> Transformation | None:
     """The network part of `field` becomes `prefix_network`; only addresses in `sources` are of interest.
 
-    None if `sources` spans more than 4 096 networks of that size.
+    None if `sources` spans more than `NETWORKS` networks of that size.
     """
     row = FIELDS[field]
     if len(row.levels) == 1:
@@ -508,7 +520,7 @@ def _remap(level: int, net: int, prefix: int, width: int, sources: tuple[Range, 
     blocks: list[int] = []
     for low, high in sources:
         first, last = low // size, high // size
-        if last - first > 4096 or len(blocks) > 4096:
+        if last - first >= NETWORKS or len(blocks) >= NETWORKS:
             return None
         blocks.extend(range(first, last + 1))
     pieces: list[tuple[int, int, int]] = []

@@ -156,6 +156,54 @@ def any_rules(seed: int) -> RuleSet:
     )
 
 
+NAT_HUNG = (
+    ("raw", Point.PREROUTING, -300), ("raw2", Point.PREROUTING, -290), ("raw", Point.OUTPUT, -300), ("raw2", Point.OUTPUT, -290),
+    ("mangle", Point.PREROUTING, -150), ("nat", Point.PREROUTING, -100), ("nat2", Point.PREROUTING, -90), ("nat", Point.INPUT, 100),
+    ("nat2", Point.INPUT, 110), ("nat", Point.OUTPUT, -100), ("nat2", Point.OUTPUT, -90), ("nat", Point.POSTROUTING, 100),
+    ("nat2", Point.POSTROUTING, 110), ("filter", Point.FORWARD, 0), ("filter", Point.INPUT, 0), ("mangle", Point.POSTROUTING, -150),
+)  # fmt: skip
+
+
+def nat_rules(seed: int) -> RuleSet:
+    """Rules that translate, untrack and mark, and test what that changes: only what Linux loads."""
+    draw = Random(seed)
+    kinds = ["accept", "drop", "return", "jump", "jump", "change", "change", "translate", "translate"]
+    tests = [*draw.sample(SEEN, 4), *draw.sample(TESTS, 2), *draw.sample(DOUBTS, draw.choice([0, 0, 0, 1]))]
+    chains: dict[str, Chain] = {}
+    for table, point, priority in draw.sample(NAT_HUNG, draw.randint(3, 9)):
+        nat = table.startswith("nat")
+        source = point in (Point.INPUT, Point.POSTROUTING)
+        fitting = [e for e in TRANSLATIONS if isinstance(e, Nat | Netmap) and e.family is Family.IPV4
+                   and (e.kind is NatKind.SOURCE) == source
+                   and not (point is Point.INPUT and isinstance(e, Nat) and (e.deferred or any(p.interface for p in e.pools)))]  # fmt: skip
+        names = (f"{table}/{point.name}", f"{table}/one{point}", f"{table}/two{point}")
+        for position, name in enumerate(names):
+            rules: list[Rule] = []
+            for number in range(1, draw.randint(1, 5)):
+                found = tuple(draw.choices(tests, k=draw.choice([0, 1, 1, 1])))
+                kind, targets = draw.choice(kinds), names[position + 1 :]
+                if kind == "translate" and nat:
+                    rules.append(Rule(found, ACCEPT, (draw.choice(fitting),), name, number))
+                elif kind == "jump" and targets:
+                    action = Action(
+                        draw.choice([ActionKind.JUMP, ActionKind.JUMP, ActionKind.GOTO]), draw.choice(targets)
+                    )
+                    rules.append(Rule(found, action, (), name, number))
+                elif kind in ("change", "translate", "jump"):
+                    one = (
+                        Untrack() if table.startswith("raw") and draw.random() < 0.6 else draw.choice(EFFECTS)
+                    )
+                    if isinstance(one, Untrack) and not table.startswith("raw"):
+                        one = SetBits("mark", 0, 1)
+                    rules.append(Rule(found, Action(ActionKind.CONTINUE), (one,), name, number))
+                else:
+                    rules.append(Rule(found, Action(ActionKind(kind)), (), name, number))
+            hook = Hook(point, priority, nat=nat) if position == 0 else None
+            policy = draw.choice([ACCEPT, ACCEPT, ACCEPT, DROP]) if position == 0 and not nat else ACCEPT
+            chains[name] = Chain(name, tuple(rules), hook, policy if position == 0 else None)
+    return RuleSet(chains, family=Family.IPV4, backend=draw.choice(["", "nft"]))
+
+
 def any_packet(draw: Random) -> Packet:
     """A packet in which everything is said."""
     family = draw.choice([Family.IPV4, Family.IPV4, Family.IPV6])

@@ -212,6 +212,9 @@ BAD = [
     ("*filter\n-A FORWARD -m state --state SNAT\nCOMMIT\n", "2:29", "NS103", "--ctstate only"),
     ("*nat\n-A PREROUTING -j SNAT --to-source 10.0.0.1\nCOMMIT\n", "2:1", "NS105", "POSTROUTING or INPUT"),
     ("*nat\n-A POSTROUTING -j DNAT --to-destination 10.0.0.1\nCOMMIT\n", "2:1", "NS105", "PREROUTING or OUTPUT"),
+    ("*nat\n:u -\n-A INPUT -j u\n-A u -j MASQUERADE\nCOMMIT\n", "4:1", "NS105", "not for INPUT, which calls u"),
+    ("*nat\n:u -\n:v -\n-A POSTROUTING -j v\n-A v -g u\n-A u -j DNAT --to-destination 10.0.0.1\nCOMMIT\n", "6:1", "NS105",
+     "not for POSTROUTING, which calls u"),
 ]  # fmt: skip
 
 

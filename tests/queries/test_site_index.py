@@ -22,7 +22,7 @@ from netsim.queries.trace import Tracer
 from netsim.queries.traffic import Traffic
 from netsim.queries.travellers import Hop, Stop, Traveller
 from netsim.rules.evaluate import nat_kind
-from netsim.rules.model import Nat, Netmap, Point, RuleSet
+from netsim.rules.model import ActionKind, Nat, Netmap, Point, RuleSet
 from netsim.space.diagram import FALSE, OR, TRUE
 from netsim.space.fields import Family
 from netsim.space.packet import Packet
@@ -33,7 +33,7 @@ from netsim.topology.forwarding import DEFAULT_RULES
 from netsim.topology.model import Device, Host, Interface, NextHop, Prefix, Route, RouteRule, RouteType
 from netsim.topology.network import Instance
 from tests.index.test_classify import batch as columns_of
-from tests.index.wild import any_packet, any_rules
+from tests.index.wild import any_packet, any_rules, nat_rules
 from tests.queries.test_against_tracing import parts
 
 Columns = dict[str, Any]
@@ -162,22 +162,21 @@ def test_a_batch_is_what_the_tracer_says_of_each_packet(seed: int) -> None:
 
 
 def known_translations(rng: random.Random) -> RuleSet:
-    """Rules whose translations the tracer follows exactly, as dialects have them.
-
-    Of NETMAP it says that the address is open. Sources are translated at INPUT and POSTROUTING, destinations
-    elsewhere, nobody translates by interface at INPUT, and there is one NAT chain at a hook point.
-    """
+    """Rules with translations as dialects have them: sources at INPUT and POSTROUTING, destinations elsewhere."""
+    if rng.random() < 0.5:
+        return nat_rules(rng.randrange(1 << 30))
     points = {point.name: point for point in Point} | {
         f"{n}{point}": point for n in ("one", "two") for point in Point
     }
     while True:
         rules = any_rules(rng.randrange(1 << 30))
-        odd = any(name.startswith("nat2/") for name in rules.chains)
+        odd = False
         for rule in rules.rules():
             point = points[rule.chain.partition("/")[2]]
             for e in rule.effects:
-                odd |= isinstance(e, Netmap) or (isinstance(e, Nat) and e.kind is not nat_kind(point))
-                odd |= isinstance(e, Nat) and point is Point.INPUT and any(p.interface for p in e.pools)
+                odd |= isinstance(e, Nat | Netmap) and (
+                    e.kind is not nat_kind(point) or rule.action.kind is ActionKind.UNMODELLED
+                )
         if not odd:
             return rules
 
@@ -328,6 +327,35 @@ def test_a_translation_is_followed() -> None:
     netmap = "*nat\n:PREROUTING ACCEPT\n-A PREROUTING -d 10.0.7.0/24 -j NETMAP --to 10.0.1.0/24\nCOMMIT\n"
     assert told(one(site(netmap), "10.0.7.3")) == ("accept", "link")
     assert told(one(site(netmap), "10.0.7.1")) == ("accept", "local")
+
+
+@pytest.mark.parametrize("to", ["10.0.1.0/24", "10.0.0.0/23"])
+def test_a_mapped_network_is_followed_whatever_it_was(to: str) -> None:
+    rules = (
+        f"*nat\n-A PREROUTING -i a ! -d 10.0.0.0/22 -j NETMAP --to {to}\nCOMMIT\n"
+        "*filter\n:FORWARD DROP\n-A FORWARD -d 10.0.1.3 -j ACCEPT\nCOMMIT\n"
+    )
+    network = site(rules)
+    for dst, wanted in (("172.16.1.3", "accept"), ("172.16.1.4", "blocked"), ("10.0.1.3", "accept")):
+        packet = Packet(src="10.0.0.9", dst=dst, protocol="tcp", sport=5000, dport=80, ttl=9)
+        found = network.classify(columns_of([packet]), ingress="h")
+        assert traced(network, "h", packet)[0] == wanted
+        assert (found.names[0] == "accept") is (wanted == "accept")
+
+
+def test_two_rule_sets_translate_once() -> None:
+    rules = [
+        f"*nat\n-A PREROUTING -d 10.9.9.9 -j DNAT --to-destination {to}\nCOMMIT\n"
+        for to in ("10.9.9.9", "10.0.1.3")
+    ]
+    first, second = (netsim.parse(text, family=Family.IPV4).ruleset for text in rules)
+    device = site().devices["r1"]
+    network = netsim.Network(
+        [Device("r1", device.interfaces, (first, second), device.routes)], site().hosts.values()
+    )
+    packet = Packet(src="10.0.0.9", dst="10.9.9.9", protocol="tcp", sport=5000, dport=80, ttl=9)
+    assert traced(network, "h", packet)[0] == "blocked"
+    assert told(one(network, "10.9.9.9")) == ("unknown", "open-header")
 
 
 def test_what_is_unmodelled_is_unknown_with_its_rule() -> None:

@@ -8,6 +8,7 @@ anything was wrong. Equal conditions are one object, which also makes reading fa
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import PurePath
 
@@ -29,6 +30,7 @@ from netsim.rules.model import (
     Counters,
     Hook,
     In,
+    Nat,
     NatKind,
     Netmap,
     Point,
@@ -116,10 +118,12 @@ class DumpReader:
             source = Source(self.file, last, 1, 2, text)
             self.report.error(source, "NS107", f"table {self.table.name} has no COMMIT")
         self._check()
+        callers = _callers(self.tables["nat"]) if "nat" in self.tables else {}
+        self._misplaced(callers)
         self.report.finish()
         chains: dict[str, Chain] = {}
         if "nat" in self.tables:
-            _settle_netmaps(self.tables["nat"])
+            _settle_netmaps(self.tables["nat"], callers)
         drafts = [draft for table in self.tables.values() for draft in table.chains.values()]
         changed = changed_sets(rule for draft in drafts for rule in draft.rules)
         for table in self.tables.values():
@@ -330,6 +334,17 @@ class DumpReader:
                     message = f"{name}: chains call one another more than {NFT_DEPTH} deep, which nft refuses"
                     self.report.error(table.chains[name].source, "NS106", message)
 
+    def _misplaced(self, callers: Mapping[str, Iterable[str]]) -> None:
+        """A translation in a user chain that is called from where the kernel does not take it: it refuses the table."""
+        for name, bases in callers.items():
+            for rule in self.tables["nat"].chains[name].rules:
+                for nat in (e for e in rule.effects if isinstance(e, Nat)):
+                    allowed = TARGETS[nat.text.partition(" ")[0]].chains
+                    wrong = next((base for base in bases if base not in allowed), None)
+                    if wrong is not None:
+                        text = f"{nat.text} is for the chain {' or '.join(allowed)}, not for {wrong}, which calls {name}"
+                        self.report.error(rule.source, "NS105", text)
+
 
 def _is_target(name: str) -> bool:
     return name in TARGETS and name not in FOREIGN
@@ -339,19 +354,27 @@ def _jumps(draft: _ChainDraft) -> list[Rule]:
     return [r for r in draft.rules if r.action.kind in (ActionKind.JUMP, ActionKind.GOTO)]
 
 
-def _settle_netmaps(table: _TableDraft) -> None:
-    """NETMAP translates the end that its hook says; in a user chain that of the base chains that call it."""
-    kinds: dict[str, set[NatKind]] = {}
-    for name, hook in TABLES["nat"].items():
-        kind = NatKind.DESTINATION if hook.point in (_P.PREROUTING, _P.OUTPUT) else NatKind.SOURCE
-        waiting = [name] if name in table.chains else []
+def _callers(table: _TableDraft) -> dict[str, dict[str, None]]:
+    """For each chain the base chains from which packets come to it."""
+    found: dict[str, dict[str, None]] = {}
+    for base in TABLES[table.name]:
+        waiting = [base] if base in table.chains else []
         while waiting:
-            caller = waiting.pop()
-            if kind not in kinds.setdefault(caller, set()):
-                kinds[caller].add(kind)
-                waiting += [r.action.chain.partition("/")[2] for r in _jumps(table.chains[caller])]
+            name = waiting.pop()
+            if base not in found.setdefault(name, {}):
+                found[name][base] = None
+                callees = (r.action.chain.partition("/")[2] for r in _jumps(table.chains[name]))
+                waiting += [callee for callee in callees if callee in table.chains]
+    return found
+
+
+def _settle_netmaps(table: _TableDraft, callers: Mapping[str, Iterable[str]]) -> None:
+    """NETMAP translates the end that its hook says; in a user chain that of the base chains that call it."""
     for name, draft in table.chains.items():
-        found = kinds.get(name, set())
+        found = {
+            NatKind.DESTINATION if base in ("PREROUTING", "OUTPUT") else NatKind.SOURCE
+            for base in callers.get(name, ())
+        }
         for at, rule in enumerate(draft.rules):
             maps = [e for e in rule.effects if isinstance(e, Netmap)]
             if not maps or found in (set(), {maps[0].kind}):
