@@ -72,7 +72,7 @@ class Index:
     """The index of `rules`. `addresses` are the device's own; `variables` see `compile.numbered`.
 
     `whole` is the rule set that `rules` is cut out of: what holds for all of it, such as that connections are
-    tracked, holds for the part.
+    tracked, holds for the part. Without `hops` the TTL of a packet that `decide` is asked about is what FORWARD sees.
     """
 
     def __init__(
@@ -83,8 +83,10 @@ class Index:
         variables: Mapping[str, int] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         whole: RuleSet | None = None,
+        hops: bool = True,
     ) -> None:
         self.rules = rules
+        self.hops = hops
         self.whole = whole or rules
         self.addresses = addresses
         self.variables = variables
@@ -96,7 +98,7 @@ class Index:
 
     @cached_property
     def _walk(self) -> Walk:
-        return Walk(self.rules, self.addresses, self._find, self.limits)
+        return Walk(self.rules, self.addresses, self._find, self.limits, hops=self.hops)
 
     @cached_property
     def deciders(self) -> Deciders:
@@ -156,6 +158,8 @@ class Index:
 
         reasons = error.reasons or (Reason(None, str(error)),)
         found = Outcome(0)
+        if not self.hops:  # the sets take one
+            packet = attrs.evolve(packet, ttl=None)
         try:
             for mask in self.outcomes(packet_set(packet), hook=hook):
                 found |= mask

@@ -110,7 +110,7 @@ class Leg:
     @cached_property
     def _index(self) -> Index:
         """The part as rules: what records are put to that no plan answers."""
-        return Index(part(self.whole.rules, self.points), limits=self.limits)
+        return Index(part(self.whole.rules, self.points), limits=self.limits, hops=False)
 
     @cached_property
     def translates(self) -> bool:
@@ -197,11 +197,7 @@ class Leg:
         deciders = self.whole.deciders
         for i, record in enumerate(chosen):
             ids = where[number == i]
-            given = batch.values(int(record))
-            ttl = given.get("ttl")
-            if self.hook is Point.FORWARD and ttl is not None:
-                given["ttl"] = min(ttl + 1, 255)  # the specification takes one
-            packet = Packet.from_values(given)
+            packet = Packet.from_values(batch.values(int(record)))
             ruling = self._index.decide(packet, hook=self.hook)
             mask = sum(bit for outcome, bit in _BITS if ruling.outcomes & outcome)
             found.mask[ids] = mask
@@ -217,7 +213,7 @@ class Leg:
             if ruling.after is None:
                 found.opened[ids] = True
                 continue
-            before = packet.values() | {"ttl": ttl}
+            before = packet.values()
             for name in sorted(self.kept):
                 old, new = before.get(name), ruling.after.get(name)
                 if old == new:

@@ -189,7 +189,10 @@ class TooManyWays(BudgetExceeded):
 
 
 class Walk:
-    """The machine: everything that stays the same from packet to packet."""
+    """The machine: everything that stays the same from packet to packet.
+
+    Without `hops` nothing is taken from the TTL: somebody else does that.
+    """
 
     def __init__(
         self,
@@ -197,11 +200,14 @@ class Walk:
         addresses: Addresses = NO_ADDRESSES,
         find: Find = scan,
         limits: Limits = DEFAULT_LIMITS,
+        *,
+        hops: bool = True,
     ) -> None:
         self.rules = rules
         self.addresses = addresses
         self.find = find
         self.limits = limits
+        self.hops = hops
         self._tracks = uses_tracking(rules)
         hooks = (Point.FORWARD, Point.INPUT, Point.OUTPUT)
         self._departures = {hook: departure(rules, hook) for hook in hooks}
@@ -334,7 +340,7 @@ class Walk:
     def _hop(self, state: _State) -> _Leaf | None:
         """Forwarding takes one from the TTL before FORWARD sees it; at 1 the packet ends (RFC 1812 5.3.1)."""
         ttl = state.values["ttl"]
-        if state.hook is Point.FORWARD and ttl is not None:
+        if self.hops and state.hook is Point.FORWARD and ttl is not None:
             if ttl <= 1:
                 return _Leaf(Verdict.DROP, attrs.evolve(state, expired=True))
             state.values["ttl"] = ttl - 1

@@ -429,6 +429,10 @@ def test_a_circle_ends() -> None:
         bool(found)
 
 
+def test_a_ttl_that_rules_have_used_up_goes_on_to_the_next_router() -> None:
+    assert check_wild(random.Random(1964))
+
+
 @pytest.mark.soak
 def test_batches_agree_with_the_tracer_on_many_more() -> None:
     for seed in range(2_000):
