@@ -109,7 +109,7 @@ class Limits:
 
     Sizes are in bytes, the others are counts. `nodes` bounds the decision-diagram nodes that one
     compilation or question may create, `memory` the bytes of all of them: a question may add half of it, and
-    the other half is for what is kept between questions. `rows` are the rows of a rule set's
+    the other half is for what is kept between questions (of the process: more than it has by default is not granted). `rows` are the rows of a rule set's
     chains with jumps expanded.
     """
 

@@ -82,7 +82,7 @@ class Differ:
         self.hook = hook
         self.told: list[Told] | None = None
         self._rest: list[tuple[int, int, PacketSet]] = []
-        with POOL.lock, POOL.budget(before.limits.nodes):
+        with POOL.lock, POOL.budget(before.limits):
             found = self._by_rows(before, after, within.node)
             rest = (
                 []
@@ -139,7 +139,7 @@ class Differ:
                 )
         if not self.asked:
             return ()
-        with POOL.lock, POOL.budget(self.indexes[0].limits.nodes):
+        with POOL.lock, POOL.budget(self.indexes[0].limits):
             a, b = self._journeys
             differ = POOL.apply(DIFFER, a.outcomes, b.outcomes)
             differ = POOL.apply(OR, differ, differently(a.leaving, b.leaving))
@@ -179,9 +179,9 @@ class Differ:
                 yield from self._regions_of_sets(limit)
 
     def _regions_of_sets(self, limit: int) -> Iterator[Region]:
-        nodes = self.indexes[0].limits.nodes
+        limits = self.indexes[0].limits
         told = 0
-        with POOL.lock, POOL.budget(nodes):
+        with POOL.lock, POOL.budget(limits):
             every = POOL.fold(OR, [p.node for *_, p in self.parts])
             rules = sum(1 for index in self.indexes for _ in index.rules.rules())
             many = rules * len(POOL.reachable(every)) > TELLING
@@ -192,10 +192,10 @@ class Differ:
                 yield Region(kind, self.hook, packets, Side(was, many=True), Side(now, many=True))
             return
         for kind, was, now, packets in self.parts:
-            with POOL.lock, POOL.budget(nodes):
+            with POOL.lock, POOL.budget(limits):
                 olds = old.sides(packets.node, was, limit)
             for before, part in olds:
-                with POOL.lock, POOL.budget(nodes):
+                with POOL.lock, POOL.budget(limits):
                     news = new.sides(part, now, max(1, limit - told)) if not before.many else []
                 for after, node in news or [(Side(now, many=True), part)]:
                     told += 1

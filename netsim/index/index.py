@@ -178,7 +178,7 @@ class Index:
         from netsim.space.packets import PacketSet
         from netsim.space.pool import POOL
 
-        with POOL.lock, POOL.budget(self.limits.nodes):
+        with POOL.lock, POOL.budget(self.limits):
             node = self.flow.outcomes(packets.node, hook)
             found = {
                 Outcome(mask): PacketSet(POOL.where(node, lambda t, m=mask: t == m))  # type: ignore[misc]
@@ -196,7 +196,7 @@ class Index:
             return mask == Outcome.ACCEPT or (possibly and bool(mask & Outcome.ACCEPT))
 
         terminals = tuple(int(wanted(mask)) for mask in range(TERMINALS))
-        with POOL.lock, POOL.budget(self.limits.nodes):
+        with POOL.lock, POOL.budget(self.limits):
             return PacketSet(self.flow.outcomes(TRUE, hook, terminals))
 
     def deciding(self, packets: Any, *, hook: Point = Point.FORWARD) -> tuple[Deciding, ...]:
@@ -212,7 +212,7 @@ class Index:
 
         found: list[Deciding] = []
         watch = Watch()
-        with POOL.lock, POOL.budget(self.limits.nodes):
+        with POOL.lock, POOL.budget(self.limits):
             self.flow.journey(packets.node, hook, watch)
             for d in watch.decisions:
                 sure = POOL.quantify(d.sure, VARIABLE_LEVELS, AND)

@@ -360,7 +360,7 @@ class Liveness:
 
     def matched(self, rule: Rule, hook: Point) -> PacketSet:
         """The packets, as they arrive for a hook, that may match a rule on their journey. Exact."""
-        with POOL.lock, POOL.budget(self.index.limits.nodes):
+        with POOL.lock, POOL.budget(self.index.limits):
             reach = self.reach(rule, hook)
             found = _met(cut(self.index, reach), rule, reach.where, hook)
             return PacketSet(POOL.quantify(found, VARIABLE_LEVELS, OR))
@@ -373,7 +373,7 @@ class Liveness:
 
     def _explained(self, rule: Rule, chain: Chain) -> Dead:
         """Why a rule is dead that no cover of boxes explains: the rules that must stay for it to stay dead."""
-        with POOL.lock, POOL.budget(self.index.limits.nodes):
+        with POOL.lock, POOL.budget(self.index.limits):
             compiler = self.index.flow.functions.compiler
             mine = POOL.apply(AND, compiler.rule_bounds(rule)[1], self._family)
             if not mine:

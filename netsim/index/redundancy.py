@@ -309,7 +309,7 @@ class Redundancy:
         self, successors: Successors, chain: Chain, position: int, box: Box
     ) -> tuple[list[Rule | None] | None, Sequence[Box]]:
         """The same where rows say all of a long chain."""
-        with POOL.lock, POOL.budget(self.index.limits.nodes):
+        with POOL.lock, POOL.budget(self.index.limits):
             places, other = successors.of(box, position)
         if places is None:
             return None, () if other is None else ({**box, **other},)
@@ -388,7 +388,7 @@ class Redundancy:
         _, position = self._at[id(rule)]
         less = {**self._gone, chain.name: self._gone.get(chain.name, 0) | 1 << position}
         because: dict[int, Rule | None] = {}
-        with POOL.lock, POOL.budget(self.index.limits.nodes):
+        with POOL.lock, POOL.budget(self.index.limits):
             for hook in self.liveness.hooks[chain.name]:
                 reach = self.liveness.reach(rule, hook)
                 found = self._same(rule, hook, reach, less)

@@ -178,7 +178,7 @@ class _Covering:
     def _by_diagram(self, box: U64, members: NDArray[np.int64]) -> _Answer:
         """The same by diagrams; (None, None) where they take too many nodes."""
         try:
-            with POOL.lock, POOL.budget(self.limits.nodes):
+            with POOL.lock, POOL.budget(self.limits):
                 mine, *nodes = self.tree.nodes(np.concatenate([box[None], self.boxes[members]]))
                 rest = POOL.apply(LESS, mine, POOL.fold(OR, nodes))
                 if rest:

@@ -70,7 +70,7 @@ def compare_rows(
         return None
     spent = 0
     found: list[Apart] = []
-    with POOL.lock, POOL.budget(limits.nodes):
+    with POOL.lock, POOL.budget(limits):
         for second in (False, True):
             for row in lists.changed[second].tolist():
                 side = lists.side(row, second)
@@ -99,7 +99,7 @@ def first_apart(
     left = MEETINGS // 4
     found: list[Apart] = []
     order = [(row, second) for second in (False, True) for row in lists.changed[second].tolist()]
-    with POOL.lock, POOL.budget(limits.nodes):
+    with POOL.lock, POOL.budget(limits):
         for row, second in sorted(order):
             side = lists.side(row, second)
             left -= side.meetings

@@ -552,13 +552,19 @@ class Nodes:
                 self._rememo(old_key, old_value)
         if (self.edges + self.out) * 2 >= len(self.bound):  # a result on the stack fits then
             room = len(self.bound) * (8 if len(self.bound) >= 65536 else 2)
-            self.child = _wider("i", self.child, room)  # one by one, since both copies are large for a moment;
+            self.child = _wider(
+                "i", self.child, room
+            )  # one by one, since both copies are large for a moment;
             self.bound = _wider("Q", self.bound, room)  # the last one says how much room there is
         if self.out * 2 >= len(self.out_bound):
             room = len(self.out_bound) * 2
             bound, child = _wider("Q", self.out_bound, room), _wider("i", self.out_child, room)
             self.out_bound, self.out_child = bound, child
         self.out = 0
+
+    def tighten(self) -> None:
+        """No edge more before `grow` says how many."""
+        self.most = self.edges
 
     def forget(self) -> None:
         """An empty memo."""

@@ -227,7 +227,7 @@ def reach(
         network, src, dst, traffic, any_instance=any_instance, source_ports=source_ports, strict=strict,
         limits=limits,
     )  # fmt: skip
-    with POOL.lock, POOL.budget(limits.nodes):
+    with POOL.lock, POOL.budget(limits):
         asked.admits = [] if admitters else None
         return asked.answer()
 

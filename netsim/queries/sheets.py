@@ -180,7 +180,7 @@ def answer(
         batch, each = tasks.pop()
         task = _Task(network, batch, each, columns, found, limits.paths * len(batch))
         try:
-            with POOL.lock, POOL.budget(limits.nodes):
+            with POOL.lock, POOL.budget(limits):
                 task.run()
         except BudgetExceeded as error:
             half = (len(batch) + 1) // 2

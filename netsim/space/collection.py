@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from netsim.errors import BudgetExceeded
+from netsim.errors import BudgetExceeded, Limits
 
 T = TypeVar("T")
 
@@ -44,14 +44,18 @@ class Kept(ABC):
     limit: int
     """The same as it was asked for: the most new nodes of the present budget."""
     memory: int
+    granted: int
+    """The bytes that the present budget may add."""
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
+        self.granted = memory // 2
         self.patience = memory // 4
         self.epoch = object()
         """Another one behind each collection, and in each process: never equal to one that was pickled."""
         self.lock = threading.RLock()
         self._asked = 0
+        self._cap: int | None = None  # bytes that the present budget allows
         self._before = 0  # bytes when the outermost question began
         self._left = 0  # bytes that the last collection left
         self._handles: list[weakref.ref[Handle]] = []
@@ -68,6 +72,10 @@ class Kept(ABC):
     @abstractmethod
     def bytes(self) -> int:
         """The memory that the nodes take."""
+
+    @abstractmethod
+    def tighten(self) -> None:
+        """Room that was granted before is not used without asking `allowed` again."""
 
     @abstractmethod
     def check(self, node: int) -> None:
@@ -97,10 +105,15 @@ class Kept(ABC):
     @property
     def allowed(self) -> int:
         """How many bytes the nodes may take while the present question runs."""
-        return min(self._before + self.memory // 2, self.memory)
+        allowed = min(self._before + self.memory // 2, self.memory)
+        return allowed if self._cap is None else min(allowed, self._cap)
 
     def too_much(self) -> BudgetExceeded:
         """The error of a question that does not fit. The next one begins with a collection."""
+        if self._cap is not None and self.allowed == self._cap:
+            return BudgetExceeded(
+                f"this needs more than {self.granted >> 20} MiB of diagrams (half of Limits.memory)"
+            )
         self._left = 0
         if self._before + self.memory // 2 <= self.memory:
             return BudgetExceeded(
@@ -133,17 +146,23 @@ class Kept(ABC):
                 self._asked -= 1
 
     @contextmanager
-    def budget(self, nodes: int) -> Iterator[None]:
-        """A question with at most `nodes` new nodes; past that `BudgetExceeded`."""
+    def budget(self, limits: Limits) -> Iterator[None]:
+        """A question with at most `limits.nodes` new nodes, in half of `limits.memory`; past that `BudgetExceeded`.
+
+        It never has more than a question around it, or the pool.
+        """
         with self.question():
-            before = self.ceiling, self.limit
-            ceiling = self.size() + nodes
+            before = self.ceiling, self.limit, self._cap, self.granted
+            ceiling, granted = self.size() + limits.nodes, limits.memory // 2
             if ceiling < before[0]:
-                self.ceiling, self.limit = ceiling, nodes
+                self.ceiling, self.limit = ceiling, limits.nodes
+            if self.bytes() + granted < self.allowed:
+                self._cap, self.granted = self.bytes() + granted, granted
+                self.tighten()
             try:
                 yield
             finally:
-                self.ceiling, self.limit = before
+                self.ceiling, self.limit, self._cap, self.granted = before
 
     def collect(self) -> bool:
         """Frees what no handle reaches, unless a question is running; says whether it did."""

@@ -85,6 +85,10 @@ class CompiledPool(Pool):
         """The memory that the nodes and the tables over them take."""
         return int(self._nodes.memory())
 
+    def tighten(self) -> None:
+        """Room that was granted before is not used without asking `allowed` again."""
+        self._nodes.tighten()
+
     def check(self, node: int) -> None:
         """Raises `IndexError` for what is no node of this pool, or no longer one."""
         self._nodes.inner(node)

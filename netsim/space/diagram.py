@@ -596,6 +596,9 @@ class Pool(Kept):
         """About what the nodes take."""
         return self._edges * EDGE_BYTES
 
+    def tighten(self) -> None:
+        """Every node asks for its room here."""
+
     def check(self, node: int) -> None:
         """Raises `KeyError` for what is no node of this pool, or no longer one."""
         _ = self.level[node]

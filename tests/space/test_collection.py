@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import netsim
-from netsim.errors import BudgetExceeded
+from netsim.errors import BudgetExceeded, Limits
 from netsim.space import diagram as d
 from netsim.space.collection import Computed
 from netsim.space.compiled import make_pool
@@ -124,6 +124,27 @@ def test_a_question_may_take_what_the_first_one_might(choice: Any) -> None:
         sizes.append(count)
     assert min(sizes) > 0.9 * max(sizes)
     assert pool.bytes() <= pool.memory
+
+
+@pytest.mark.parametrize("choice", ["plain", "compiled"])
+def test_a_budget_may_grant_less(choice: Any) -> None:
+    pool = make_pool((2**40, 2**40), choice)
+    with pool.question():  # room that is granted here is not that of the budget
+        filled(pool, 0, 10_000)
+    small = Limits(memory=4 << 20)
+    counts = []
+    for turn in range(1, 3):
+        count = 0
+        with pytest.raises(BudgetExceeded, match="more than 2 MiB of diagrams"), pool.budget(small):
+            while True:
+                filled(pool, turn + 10_000 * count, 1000)
+                count += 1
+        counts.append(count)
+    assert 5 < min(counts) > 0.9 * max(counts)
+    with pool.budget(Limits()):
+        assert filled(pool, 3, 200_000)
+    with pool.budget(small), pool.budget(Limits()), pytest.raises(BudgetExceeded):
+        filled(pool, 4, 400_000)
 
 
 @pytest.mark.parametrize("choice", ["plain", "compiled"])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim import kernels
-from netsim.errors import BudgetExceeded
+from netsim.errors import BudgetExceeded, Limits
 from netsim.space import diagram as d
 from netsim.space.compiled import make_pool
 from netsim.space.operations import coded, first_of, pair_of
@@ -208,7 +208,7 @@ def _variables(manager: Any, count: int) -> list[Any]:
 @pytest.mark.parametrize("choice", ENGINES)
 def test_a_budget_is_a_named_error(choice: str) -> None:
     pool = new_pool(choice, (100, 100))
-    with pool.budget(3), pytest.raises(BudgetExceeded, match="diagram nodes"):
+    with pool.budget(Limits(nodes=3)), pytest.raises(BudgetExceeded, match="diagram nodes"):
         for low in range(50):
             pool.node(0, [low, 100], [0, pool.interval(1, ((low, low + 7),))])
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import log2
 
+import attrs
+
 from netsim.index import Index
 from netsim.index.boxes import Box, box_of, cover, intersect, is_empty, within
 from netsim.index.flow import Watch
@@ -293,7 +295,8 @@ def answer_findings(index: Index) -> Iterator[Finding]:
     outcomes = index.outcomes(EVERYTHING)
     sure = outcomes.get(Outcome.ACCEPT, NOTHING)
     changes: list[tuple[PacketSet, Transformation]] = []
-    with POOL.lock, POOL.budget(2 * index.limits.nodes):
+    twice = attrs.evolve(index.limits, nodes=2 * index.limits.nodes)
+    with POOL.lock, POOL.budget(twice):
         accepted = POOL.fold(OR, [part.node for mask, part in outcomes.items() if mask & Outcome.ACCEPT])
         lost: list[int] = []
         for protocol in (6, 17):

@@ -97,7 +97,7 @@ def _families(network: Network, device: Device) -> Iterator[Finding]:
         closed = [i for i in by_family[Family.IPV4] if any(h is hook for h, _ in filters(i.rules))]
         if not closed or (hook is Point.FORWARD and device.ip_forward is False):
             continue
-        with POOL.lock, POOL.budget(DEFAULT_LIMITS.nodes):
+        with POOL.lock, POOL.budget(DEFAULT_LIMITS):
             four = _services(closed, Family.IPV4, hook)
             six = _services(by_family[Family.IPV6], Family.IPV6, hook)
             more = PacketSet(POOL.apply(LESS, six, four))

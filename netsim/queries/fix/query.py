@@ -60,7 +60,7 @@ def fix(
             "keep= is for closing: an opening edit stops nothing", code="NS330", hint="say close=True"
         )
     keeps = tuple(question(network, *each, source_ports=source_ports, limits=limits) for each in kept)
-    with POOL.lock, POOL.budget(limits.nodes):
+    with POOL.lock, POOL.budget(limits):
         before = asked.answer()
         wrong = (before.asked - before.blocked) if close else (before.asked - before.allowed)
         if not wrong:
