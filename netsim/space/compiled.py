@@ -122,6 +122,11 @@ class CompiledPool(Pool):
                 self._room(found)
         return int(found)
 
+    def _code(self, operation: Operation) -> int:
+        """The number of one operation."""
+        code = self._declared.get(operation.code)
+        return self._codes(operation)[0] if code is None else code
+
     def _codes(self, *operations: Operation) -> list[int]:
         """The numbers of operations in the kernel; when they run out all are given out anew."""
         if len(self._declared) + len(operations) > self._kernel.OPERATIONS:
@@ -145,7 +150,7 @@ class CompiledPool(Pool):
     def apply(self, operation: Operation, a: int, b: int) -> int:
         """The operation, point by point."""
         with self.lock:
-            [code] = self._codes(operation)
+            code = self._code(operation)
             while (found := self._nodes.apply(code, a, b)) < 0:
                 self._room(found)
         return int(found)
@@ -253,7 +258,7 @@ class CompiledPool(Pool):
             return super().fold(operation, operands, empty)
         with self.lock:
             ids = array("i", map(self._nodes.inner, operands))
-            [code] = self._codes(operation)
+            code = self._code(operation)
             while size > 1:
                 self._round(code, ids, size)
                 if size % 2:
@@ -265,8 +270,7 @@ class CompiledPool(Pool):
         """The operands combined two by two: the first with the second, the third with the fourth, and so on."""
         with self.lock:
             ids = array("i", map(self._nodes.inner, operands))
-            [code] = self._codes(operation)
-            self._round(code, ids, len(ids))
+            self._round(self._code(operation), ids, len(ids))
             return [int(self._nodes.outer(n)) for n in ids[: len(ids) // 2]]
 
     def _round(self, code: int, ids: array[int], size: int) -> None:
