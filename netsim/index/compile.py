@@ -346,7 +346,7 @@ class Compiler:
             known = POOL.apply(AND, rest, condition_node(field, blocks))
             rest = POOL.apply(LESS, rest, known)
             ways.append((known, change.then(noted)))
-        some = transform.choice(field, target)
+        some = transform.choice(field, target, fixed=True)  # no address of a pool
         assert some is not None, "a network is a product of halves"
         return [*ways, (rest, some.then(noted))]
 

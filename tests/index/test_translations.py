@@ -221,6 +221,26 @@ def test_chains_are_compiled_once_for_a_network(condition: str, asked: list[str]
     assert len(index.flow._fitted) == wanted
 
 
+@pytest.mark.parametrize(
+    ("family", "network", "last"),
+    [(Family.IPV4, "10.9.0.0/24", "10.9.0.255"), (Family.IPV6, "2001:db8:9::/112", "2001:db8:9::ffff")],
+)
+def test_a_network_is_no_pool(family: Family, network: str, last: str) -> None:
+    # each address has its own of the network, where a pool has any: also where nobody says which
+    def rules(target: str) -> netsim.Rules:
+        return netsim.parse(f"*nat\n-A PREROUTING -j {target}\nCOMMIT\n", family=family)
+
+    mapped, pool = (
+        rules(f"NETMAP --to {network}"),
+        rules(f"DNAT --to-destination {network.split('/')[0]}-{last}"),
+    )
+    outside = netsim.packets(dst="10.1.1.1" if family is Family.IPV4 else "2001:db8:1::1", state="new", ttl=9)
+    changed = netsim.compare(mapped, pool).changed
+    assert netsim.packets(dst=network, state="new", ttl=9) & changed
+    assert outside & changed
+    assert not netsim.compare(mapped, rules(f"NETMAP --to {network}")).changed
+
+
 @pytest.mark.parametrize("state", ["INVALID", "UNTRACKED"])
 def test_before_tracking_a_state_is_what_a_chain_has_made_it(state: str) -> None:
     rules = netsim.parse(
