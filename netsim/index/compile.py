@@ -333,9 +333,7 @@ class Compiler:
         field = ADDRESS_FIELDS["src" if effect.kind is NatKind.SOURCE else "dst", effect.family]
         host = (1 << (effect.family.bits - effect.prefix)) - 1
         target = ((effect.network, effect.network | host),)
-        tested = (c.ranges for c in rule.conditions if isinstance(c, In) and c.field == field)
-        ranges = next(tested, ((0, FIELDS[field].maximum),))
-        change, told = transform.network(field, effect.network, effect.prefix, ranges), ranges
+        change, told = _told(effect, rule)
         if change is None:
             told = self.addresses.get(field, ())
             change = transform.network(field, effect.network, effect.prefix, told)
@@ -348,7 +346,7 @@ class Compiler:
             known = POOL.apply(AND, rest, condition_node(field, blocks))
             rest = POOL.apply(LESS, rest, known)
             ways.append((known, change.then(noted)))
-        some = transform.choice(field, target)
+        some = transform.choice(field, target, fixed=True)  # no address of a pool
         assert some is not None, "a network is a product of halves"
         return [*ways, (rest, some.then(noted))]
 
@@ -390,6 +388,19 @@ class Compiler:
         elif pool.random:
             ways = _split(ways, port, (0, 65535), keep=False)
         return [(node, change.then(_noted(kind, different=different))) for node, change, different in ways]
+
+
+def _told(effect: Netmap, rule: Rule) -> tuple[Transformation | None, tuple[Range, ...]]:
+    """What NETMAP does to the addresses that its rule tests, and these; None where they are too many."""
+    field = ADDRESS_FIELDS["src" if effect.kind is NatKind.SOURCE else "dst", effect.family]
+    tested = (c.ranges for c in rule.conditions if isinstance(c, In) and c.field == field)
+    ranges = next(tested, ((0, FIELDS[field].maximum),))
+    return transform.network(field, effect.network, effect.prefix, ranges), ranges
+
+
+def asks_addresses(effect: Netmap, rule: Rule) -> bool:
+    """Whether it is told better for fewer addresses than the rule tests (`Compiler.within`)."""
+    return _told(effect, rule)[0] is None
 
 
 def _noted(kind: NatKind, *, different: bool | None) -> Transformation:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import attrs
 
-from netsim.index.compile import opened
+from netsim.index.compile import asks_addresses, opened
 from netsim.index.function import Function, Functions, call_order
 from netsim.index.lone import MASKS, Lone
 from netsim.rules.evaluate import LOOPBACK, nat_kind
@@ -277,7 +277,8 @@ class Flow:
         for field, bits in asked:
             found = merge_ranges([r for p in pieces for r in _addresses(p, field)])
             if sum((b >> bits) - (a >> bits) + 1 for a, b in found) <= NETWORKS:
-                addresses[field] = found
+                # as whole networks: other addresses of the same ones are answered by the same functions
+                addresses[field] = merge_ranges([(a >> bits << bits, b | (1 << bits) - 1) for a, b in found])
         if not addresses:
             return self.functions
         key = tuple(sorted(addresses.items()))
@@ -289,17 +290,22 @@ class Flow:
 
     @cached_property
     def _mapped(self) -> dict[str, tuple[tuple[str, int], ...]]:
-        """For each base chain the NETMAPs behind it: which field, and how many bits of it stay."""
+        """For each base chain what is asked of its packets: a field, and how many bits of it a NETMAP behind it keeps.
+
+        The fewest bits of a field come last.
+        """
         found: dict[str, tuple[tuple[str, int], ...]] = {}
         for chain in self.rules.chains.values():
             if chain.hook is not None and chain.hook.nat:
-                effects = (
-                    e
+                maps = (
+                    (effect, rule)
                     for name in call_order(self.rules, (chain.name,))
                     for rule in self.rules.chains[name].rules
-                    for e in rule.effects
+                    for effect in rule.effects
+                    if isinstance(effect, Netmap)
                 )
-                found[chain.name] = tuple(sorted({_kept_part(e) for e in effects if isinstance(e, Netmap)}))
+                parts = {_kept_part(effect) for effect, rule in maps if asks_addresses(effect, rule)}
+                found[chain.name] = tuple(sorted(parts, reverse=True))
         return found
 
     def _through(self, chain: Chain, pieces: Iterable[Piece]) -> Passage:

@@ -12,8 +12,8 @@ record's verdict, several are unknown. Of a record's travellers one *leads*: its
 packet comes by an interface a second time it goes in a circle and is dropped.
 
 Exact but for this, which is unknown: a header that a translation leaves open; later fragments where connections
-are tracked, or where the back end takes their payload for ports; undecided conditions of one text in two legs; and more
-than `WAYS` ways.
+are tracked, or where the back end takes their payload for ports; undecided conditions of one text in two legs; what
+one rule set of a device has translated and another might translate again; and more than `WAYS` ways.
 """
 
 from __future__ import annotations

@@ -184,9 +184,13 @@ class Shift:
 
 @attrs.frozen(slots=True)
 class Choice:
-    """The level may have any value of these ranges; somebody else chooses."""
+    """The level may have any value of these ranges; somebody else chooses.
+
+    `fixed`: nobody does, a value that is not known is the same each time. Such a choice equals its like only.
+    """
 
     ranges: tuple[Range, ...]
+    fixed: bool = False
 
 
 @attrs.frozen(slots=True)

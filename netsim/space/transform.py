@@ -271,14 +271,14 @@ def _read(by: LevelMap, first: Mapping[int, LevelMap]) -> LevelMap:
                     return by
                 case Const(value):
                     return Const(next(value + d for lo, hi, d in pieces if lo <= value <= hi))
-                case Choice(ranges):
+                case Choice(ranges, fixed):
                     image = [
                         (max(lo, a) + d, min(hi, b) + d)
                         for lo, hi, d in pieces
                         for a, b in ranges
                         if lo <= b and a <= hi
                     ]
-                    return Choice(merge_ranges(image))
+                    return Choice(merge_ranges(image), fixed)
                 case Shift(origin, earlier):
                     return Shift(origin, _chain(earlier, pieces))
                 case Parity():
@@ -442,20 +442,22 @@ def _constant(field: str, value: int) -> list[tuple[int, LevelMap]]:
     return [(row.level, Const(value))]
 
 
-def choice(field: str, ranges: tuple[Range, ...]) -> Transformation | None:
-    """The field becomes any value of `ranges`; None if that is no product of two IPv6 halves."""
+def choice(field: str, ranges: tuple[Range, ...], *, fixed: bool = False) -> Transformation | None:
+    """The field becomes any value of `ranges` (see `Choice`); None if that is no product of two IPv6 halves."""
     row = FIELDS[field]
     if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
         return constant(field, ranges[0][0])
     if len(row.levels) == 1:
-        return Transformation.of({row.level: Choice(ranges)})
+        return Transformation.of({row.level: Choice(ranges, fixed)})
     uppers = {bound >> 64 for r in ranges for bound in r}
     if len(uppers) == 1:
         low = tuple((lo & _HALF, hi & _HALF) for lo, hi in ranges)
-        return Transformation.of({row.levels[0]: Const(uppers.pop()), row.levels[1]: Choice(low)})
+        return Transformation.of({row.levels[0]: Const(uppers.pop()), row.levels[1]: Choice(low, fixed)})
     if all(lo & _HALF == 0 and hi & _HALF == _HALF for lo, hi in ranges):
         high = tuple((lo >> 64, hi >> 64) for lo, hi in ranges)
-        return Transformation.of({row.levels[0]: Choice(high), row.levels[1]: Choice(((0, _HALF),))})
+        return Transformation.of(
+            {row.levels[0]: Choice(high, fixed), row.levels[1]: Choice(((0, _HALF),), fixed)}
+        )
     return None
 
 

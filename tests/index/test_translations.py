@@ -35,7 +35,7 @@ from netsim.rules.model import (
     SetBits,
     flat,
 )
-from netsim.space import EVERYTHING, Packet
+from netsim.space import EVERYTHING, NOTHING, Packet
 from netsim.space.fields import FIELDS, Family, Kind
 from netsim.space.pool import POOL
 from tests.index.test_classify import KNOWN, batch
@@ -194,6 +194,51 @@ def test_each_address_has_its_own_in_another_network(address: int, wanted: str) 
     assert set(outside) >= {
         Outcome.ACCEPT | Outcome.DROP
     }  # of so many networks nobody says which address is which
+
+
+@pytest.mark.parametrize(
+    ("condition", "asked", "wanted"),
+    [
+        ("", ["10.1.1.1", "10.1.1.2", "10.1.1.0/24"], 1),
+        ("", ["10.1.1.1", "10.1.2.1", "10.1.0.0/16"], 3),
+        ("", ["0.0.0.0/0"], 0),
+        ("-d 10.1.0.0/16", ["10.1.1.1", "10.1.2.1"], 0),
+    ],
+)
+def test_chains_are_compiled_once_for_a_network(condition: str, asked: list[str], wanted: int) -> None:
+    # nothing is compiled again where the rule itself says which addresses, or for others of the same networks
+    rules = netsim.parse(
+        f"*nat\n-A PREROUTING {condition} -j NETMAP --to 10.9.0.0/24\nCOMMIT\n"
+        "*filter\n:FORWARD DROP\n-A FORWARD -d 10.9.0.1 -j ACCEPT\nCOMMIT\n"
+    ).ruleset
+    index = Index(rules)
+    for dst in asked:
+        packets = netsim.packets(dst=dst, ttl=9, fragment=False)
+        accepted = index.outcomes(packets).get(Outcome.ACCEPT, NOTHING)
+        assert bool(accepted & netsim.packets(dst="10.1.1.1")) == (
+            dst in ("10.1.1.1", "10.1.1.0/24", "10.1.0.0/16")
+        )
+    assert len(index.flow._fitted) == wanted
+
+
+@pytest.mark.parametrize(
+    ("family", "network", "last"),
+    [(Family.IPV4, "10.9.0.0/24", "10.9.0.255"), (Family.IPV6, "2001:db8:9::/112", "2001:db8:9::ffff")],
+)
+def test_a_network_is_no_pool(family: Family, network: str, last: str) -> None:
+    # each address has its own of the network, where a pool has any: also where nobody says which
+    def rules(target: str) -> netsim.Rules:
+        return netsim.parse(f"*nat\n-A PREROUTING -j {target}\nCOMMIT\n", family=family)
+
+    mapped, pool = (
+        rules(f"NETMAP --to {network}"),
+        rules(f"DNAT --to-destination {network.split('/')[0]}-{last}"),
+    )
+    outside = netsim.packets(dst="10.1.1.1" if family is Family.IPV4 else "2001:db8:1::1", state="new", ttl=9)
+    changed = netsim.compare(mapped, pool).changed
+    assert netsim.packets(dst=network, state="new", ttl=9) & changed
+    assert outside & changed
+    assert not netsim.compare(mapped, rules(f"NETMAP --to {network}")).changed
 
 
 @pytest.mark.parametrize("state", ["INVALID", "UNTRACKED"])
