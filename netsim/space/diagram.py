@@ -129,11 +129,15 @@ class Pool(Kept):
 
     def interval(self, level: int, ranges: Sequence[Range], inside: int = TRUE, outside: int = FALSE) -> int:
         """`inside` where the level's value is in `ranges` (sorted, disjoint), `outside` elsewhere."""
+        return self.pieces(level, [(low, high, inside) for low, high in ranges], outside)
+
+    def pieces(self, level: int, parts: Iterable[tuple[int, int, int]], outside: int = FALSE) -> int:
+        """For each part (lowest value, highest, node) its node there (sorted, disjoint), `outside` elsewhere."""
         top = self.maxima[level]
         bounds: list[int] = []
         children: list[int] = []
         start = 0
-        for low, high in ranges:
+        for low, high, inside in parts:
             if low > top:
                 break
             if low > start:

@@ -68,20 +68,7 @@ def field_node(field: Field, ranges: tuple[Range, ...]) -> int:
     rows: list[tuple[int, int, int]] = [(a, b, TRUE) for a, b in whole]
     for upper, halves in parts.items():
         rows.append((upper, upper, POOL.interval(low, merge_ranges(halves))))
-    bounds: list[int] = []
-    children: list[int] = []
-    start = 0
-    for first, last, child in sorted(rows):
-        if first > start:
-            bounds.append(first - 1)
-            children.append(FALSE)
-        bounds.append(last)
-        children.append(child)
-        start = last + 1
-    if start <= HALF:
-        bounds.append(HALF)
-        children.append(FALSE)
-    return POOL.node(high, bounds, children)
+    return POOL.pieces(high, sorted(rows))
 
 
 def bits_node(field: Field, care: int, value: int) -> int:

@@ -172,38 +172,38 @@ def long_function(pool: d.Pool, rng: random.Random) -> int:
     return pool.node(0, bounds, [rng.choice(middle) for _ in bounds])
 
 
+SWAP: dict[int, d.LevelMap] = {0: d.Shift(1, ((0, LONG[0], 0),)), 1: d.Shift(0, ((0, LONG[0], 0),))}
+
+
+def made_anew(pool: d.Pool) -> list[bytes]:
+    """Digests of what is made of a long function: levels forgotten, constant, exchanged."""
+    node = long_function(pool, random.Random(5))
+    made = [
+        pool.quantify(node, (0,), d.OR),
+        pool.quantify(node, (1,), d.AND),
+        pool.substitute(node, {1: d.Const(4711)}, d.OR),
+        pool.substitute(node, SWAP, d.OR),
+    ]
+    return [pool.digest(n) for n in made]
+
+
 @pytest.mark.parametrize("wide", [4, 10**6])
 @pytest.mark.parametrize("choice", ENGINES)
 def test_making_anew_finds_room(choice: Any, wide: int) -> None:
     if choice == "compiled" and kernels.engine() != "compiled":
         pytest.skip("nothing was compiled here")
-    swap: dict[int, d.LevelMap] = {0: d.Shift(1, ((0, LONG[0], 0),)), 1: d.Shift(0, ((0, LONG[0], 0),))}
-    plain = d.Pool(LONG)
-    node = long_function(plain, random.Random(5))
-    expected = [
-        plain.digest(plain.quantify(node, (0,), d.OR)),
-        plain.digest(plain.quantify(node, (1,), d.AND)),
-        plain.digest(plain.substitute(node, {1: d.Const(4711)}, d.OR)),
-        plain.digest(plain.substitute(node, swap, d.OR)),
-    ]
+    expected = made_anew(d.Pool(LONG))
     pool = CompiledPool(LONG, choice=choice, wide=wide, digit=4)
-    node = long_function(pool, random.Random(5))
-    found = [
-        pool.digest(pool.quantify(node, (0,), d.OR)),
-        pool.digest(pool.quantify(node, (1,), d.AND)),
-        pool.digest(pool.substitute(node, {1: d.Const(4711)}, d.OR)),
-        pool.digest(pool.substitute(node, swap, d.OR)),
-    ]
-    assert found == expected
+    assert made_anew(pool) == expected
     small = CompiledPool(LONG, choice=choice, wide=wide, digit=4)
     node = long_function(small, random.Random(5))
     small.memory = 2 * small.bytes() + 2000
     with pytest.raises(BudgetExceeded):
-        small.substitute(node, swap, d.OR)
+        small.substitute(node, SWAP, d.OR)
     with pytest.raises(BudgetExceeded):
         small.quantify(node, (0,), d.XOR)
     small.memory = pool.memory
-    assert small.digest(small.substitute(node, swap, d.OR)) == expected[-1]
+    assert small.digest(small.substitute(node, SWAP, d.OR)) == expected[-1]
 
 
 @pytest.mark.parametrize("choice", ["plain", *ENGINES])

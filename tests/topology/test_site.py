@@ -38,6 +38,15 @@ BAD = [
     ("devices: {fw: {interfaces: {e: {link: lan}}}}\nzones: {fw: lan}\n", "2:9", "NS203", "one of devices too"),
     ("version: 2\n", "1:10", "NS201", "version 1"),
     ("devices: {fw: {routes: [{via: 10.0.0.1}]}}\n", "1:25", "NS208", "'to'"),
+    ("internet: {links: [nowhere]}\n", "1:20", "NS207", "no link"),
+    ("devices: {d: {interfaces: {e: {link: a}}}}\nsubnets: {s: {link: a}}\n", "2:14", "NS208", "no prefix"),
+    ("devices: {d: {interfaces: {e: {link: a}}}}\nhosts: {h: {address: [], link: a}}\n", "2:12", "NS208", "no address"),
+    ("devices:\n  d: {routes: [10.0.0.0/8 sideways]}\n", "2:16", "NS210", "unknown word"),
+    ("devices:\n  d: {routes: [{to: 10.0.0.0/8, dev: a-name-that-is-too-long}]}\n", "2:38", "NS204", "15 bytes"),
+    (f"devices: {{d: {{rules: {'a' * 5000}}}}}\n", "1:22", "NS206", "no file"),
+    ("devices: {d: {}}\nname: a\x01b\n", "2:8", "NS200", "U+0001"),
+    ("devices: {d: {}}\nname: \x7f", "2:7", "NS200", "U+007F"),
+    ("a: &a [*a]\n", "1:8", "NS905", "within itself"),
 ]  # fmt: skip
 
 
@@ -404,24 +413,6 @@ def test_inline_policy_rules_join_those_of_the_kernel_and_a_listing_replaces_the
         (5, "7"), (0, "local"), (32766, "main"), (32767, "default")]  # fmt: skip
     listed = Network.build(devices={"d": {**given, "route_rules": "5:\tfrom all lookup 7\n"}})
     assert [(r.priority, r.table) for r in listed.devices["d"].route_rules] == [(5, "7")]
-
-
-MORE_BAD = [
-    ("internet: {links: [nowhere]}\n", "1:20", "NS207", "no link"),
-    ("devices: {d: {interfaces: {e: {link: a}}}}\nsubnets: {s: {link: a}}\n", "2:14", "NS208", "no prefix"),
-    ("devices: {d: {interfaces: {e: {link: a}}}}\nhosts: {h: {address: [], link: a}}\n", "2:12", "NS208", "no address"),
-    ("devices:\n  d: {routes: [10.0.0.0/8 sideways]}\n", "2:16", "NS210", "unknown word"),
-    ("devices:\n  d: {routes: [{to: 10.0.0.0/8, dev: a-name-that-is-too-long}]}\n", "2:38", "NS204", "15 bytes"),
-    (f"devices: {{d: {{rules: {'a' * 5000}}}}}\n", "1:22", "NS206", "no file"),
-    ("devices: {d: {}}\nname: a\x01b\n", "2:8", "NS200", "U+0001"),
-    ("devices: {d: {}}\nname: \x7f", "2:7", "NS200", "U+007F"),
-    ("a: &a [*a]\n", "1:8", "NS905", "within itself"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "place", "code", "words"), MORE_BAD, ids=[b[3] for b in MORE_BAD])
-def test_more_mistakes_have_a_place(tmp_path: Path, text: str, place: str, code: str, words: str) -> None:
-    test_mistakes_have_a_place(tmp_path, text, place, code, words)
 
 
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:
