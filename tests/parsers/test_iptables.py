@@ -232,6 +232,15 @@ def test_mistakes_have_a_place(text: str, place: str, code: str, words: str) -> 
     assert "^" in str(first)
 
 
+def test_a_listing_is_told_once_and_what_to_give_instead() -> None:
+    listing = (
+        "Chain INPUT (policy ACCEPT)\ntarget prot opt source destination\nDROP all -- 0.0.0.0/0 0.0.0.0/0\n"
+    )
+    with pytest.raises(InputError, match="iptables-save") as caught:
+        parse(listing + "*filter\nCOMMIT\n-A FORWARD -j DROP\n-A INPUT -j DROP\n")
+    assert [d.source.line for d in caught.value.diagnostics] == [1, 6]
+
+
 def test_ipv6_mistakes() -> None:
     with pytest.raises(InputError, match="0-128"):
         parse("*filter\n-A FORWARD -s ::/129\nCOMMIT\n", family=Family.IPV6)

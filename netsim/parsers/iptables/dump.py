@@ -98,6 +98,7 @@ class DumpReader:
         self.report = Report(file, limits)
         self.tables: dict[str, _TableDraft] = {}
         self.table: _TableDraft | None = None
+        self.strayed = False
         self.count = 0
         self._interned: dict[Condition, Condition] = {}
 
@@ -154,13 +155,24 @@ class DumpReader:
             self._builtin(self.table, source)
             self.table = None
         elif self.table is None:
-            raise Wrong(-1, "a table (*filter, *nat, ...) is expected first", code="NS101")
+            self._outside(first)
         elif first[0] == ":":
             self._chain(words(line), source)
         else:
             self._rule(line, source)
 
+    def _outside(self, line: str) -> None:
+        """A line that is in no table; of several in a row the first one is told."""
+        if self.strayed:
+            return
+        self.strayed = True
+        hint = ""
+        if line.startswith("Chain "):
+            hint = "this looks like what `iptables -L` prints; give what `iptables-save` prints"
+        raise Wrong(-1, "a table (*filter, *nat, ...) is expected first", code="NS101", hint=hint)
+
     def _begin(self, name: str, source: Source) -> None:
+        self.strayed = False
         if self.table is not None:
             before = self.table.name
             self.table = None
